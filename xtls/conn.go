@@ -1,0 +1,128 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package xtls
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"mellium.im/xmpp/jid"
+
+	"example.org/xtls/jingle"
+	"example.org/xtls/transport"
+)
+
+// A Conn is an established tunnel: a net.Conn whose octets only the two ends can
+// read. Its methods may be called concurrently, like those of a tls.Conn.
+//
+// Read returns io.EOF only where the peer said that it is the end; if the tunnel
+// is cut before, the error is io.ErrUnexpectedEOF and [ErrLost]. Data that a
+// server altered is [ErrTampered]. After a Read deadline has passed, reading goes
+// on; after a Write deadline has passed, the tunnel cannot be written any more,
+// because a record may have left in part.
+type Conn struct {
+	t      *tunnel
+	closed atomic.Bool
+}
+
+var _ net.Conn = (*Conn)(nil)
+
+// State describes the tunnel.
+func (c *Conn) State() State { return c.t.state }
+
+// Read reads what the peer sent.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.t.tls.Read(p)
+	return n, c.ioError("read", err)
+}
+
+// Write sends p. It returns when the octets are on their way, at the latest when
+// the transport takes more, not when the peer has read them.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.t.tls.Write(p)
+	return n, c.ioError("write", err)
+}
+
+// CloseWrite tells the peer that nothing more will come: it reads io.EOF. Reading
+// goes on.
+func (c *Conn) CloseWrite() error { return c.ioError("close", c.t.tls.CloseWrite()) }
+
+// Close says goodbye, waits some seconds at most for what was written to leave,
+// and ends the Jingle session. It unblocks Read and Write. The second Close
+// returns net.ErrClosed.
+func (c *Conn) Close() error {
+	if c.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	err := c.t.tls.Close() // close_notify, then the carrier
+	c.t.terminate(jingle.ReasonSuccess)
+	<-c.t.received
+	c.t.client.forget(c)
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, transport.ErrClosedByPeer) || c.t.ctx.Err() != nil {
+		return nil // the peer was faster; what it sent before could be read
+	}
+	return opError("close", c.t.state.Peer, err)
+}
+
+// LocalAddr returns the own full JID as a net.Addr.
+func (c *Conn) LocalAddr() net.Addr { return Addr{c.t.client.LocalAddr()} }
+
+// RemoteAddr returns the peer's full JID as a net.Addr.
+func (c *Conn) RemoteAddr() net.Addr { return Addr{c.t.state.Peer} }
+
+// SetDeadline sets both deadlines.
+func (c *Conn) SetDeadline(t time.Time) error { return c.t.tls.SetDeadline(t) }
+
+// SetReadDeadline sets the deadline of Read; zero means none.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.t.tls.SetReadDeadline(t) }
+
+// SetWriteDeadline sets the deadline of Write; zero means none.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.t.tls.SetWriteDeadline(t) }
+
+// ioError maps what crypto/tls and the carrier report to what callers test for.
+func (c *Conn) ioError(op string, err error) error {
+	var alert *net.OpError
+	switch {
+	case err == nil, err == io.EOF: //nolint:errorlint // exactly io.EOF is the authenticated end
+		return err
+	case c.closed.Load():
+		err = net.ErrClosed
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
+	case errors.As(err, &alert) && (alert.Op == "local error" || alert.Op == "remote error"):
+		err = fmt.Errorf("%w (%v)", ErrTampered, alert.Err)
+	case errors.Is(err, ErrTampered):
+	case op == "read":
+		err = fmt.Errorf("%w: %w", lost(err), io.ErrUnexpectedEOF)
+	default:
+		err = lost(err)
+	}
+	return opError(op, c.t.state.Peer, err)
+}
+
+func lost(err error) error {
+	if errors.Is(err, ErrLost) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrLost, err)
+}
+
+// An Addr is a JID as a [net.Addr].
+type Addr struct{ JID jid.JID }
+
+// Network returns "xmpp".
+func (a Addr) Network() string { return "xmpp" }
+
+// String returns the JID.
+func (a Addr) String() string { return a.JID.String() }
+
+var (
+	_ net.Error = (*OpError)(nil)
+	_ net.Addr  = Addr{}
+)

@@ -1,0 +1,172 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package xtls
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"mellium.im/xmpp/jid"
+
+	"example.org/xtls/fingerprint"
+)
+
+// handshakeTime bounds the TLS handshake (design: nobody types during it).
+const handshakeTime = 20 * time.Second
+
+// secure runs TLS over raw, checks that the certificates are the ones that were
+// signalled and, in extended mode, that both ends negotiated the same thing, and
+// derives the keys.
+func (t *tunnel) secure(ctx context.Context, raw net.Conn) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTime,
+		fmt.Errorf("no TLS handshake within %v: %w", handshakeTime, context.DeadlineExceeded))
+	defer cancel()
+	var alpn string
+	var nh [32]byte
+	if t.extended() {
+		nh = t.negotiation().hash()
+		alpn = alpnToken(nh)
+	}
+	var refused error // why we refused; crypto/tls hides it behind an alert
+	cfg := tlsConfig(t.client.cfg.Certificate, alpn, &refused, func(leaf *x509.Certificate) error {
+		return t.checkCertificate(leaf)
+	})
+	if t.initiator() {
+		t.tls = tls.Client(raw, cfg)
+	} else {
+		t.tls = tls.Server(raw, cfg)
+	}
+	if err := t.tls.HandshakeContext(ctx); err != nil {
+		return t.handshakeError(ctx, err, refused)
+	}
+	cs := t.tls.ConnectionState()
+	if cs.NegotiatedProtocol != alpn {
+		// crypto/tls lets a peer that says nothing about ALPN pass.
+		return fmt.Errorf("%w: the peer did not confirm what was negotiated", ErrTampered)
+	}
+	t.state.TLSVersion, t.state.Group = cs.Version, cs.CurveID
+	t.state.Fingerprint = fingerprint.Of(cs.PeerCertificates[0].Raw)
+	if !t.extended() {
+		return nil
+	}
+	return t.deriveKeys(cs, nh)
+}
+
+func (t *tunnel) deriveKeys(cs tls.ConnectionState, nh [32]byte) error {
+	exporter, err := cs.ExportKeyingMaterial(exporterLabel, nil, 32)
+	if err != nil {
+		return err
+	}
+	fpI, fpR := t.client.fingerprint, t.state.Fingerprint
+	if !t.initiator() {
+		fpI, fpR = fpR, fpI
+	}
+	k, err := newKeys(exporter, nh, fpI, fpR)
+	if err != nil {
+		return err
+	}
+	s, err := newSealer(k, t.js.ID(), t.initiator())
+	if err != nil {
+		return err
+	}
+	return t.setSealer(s)
+}
+
+// handshakeError finds the cause behind what crypto/tls reports.
+func (t *tunnel) handshakeError(ctx context.Context, err, refused error) error {
+	var alert *net.OpError
+	switch {
+	case refused != nil:
+		return refused
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &alert) && alert.Op == "remote error" && t.extended():
+		// Between two ends that agreed over honest servers no alert is left: the
+		// peer saw another negotiation or another certificate.
+		return fmt.Errorf("%w: the peer refused the handshake (%v)", ErrTampered, alert.Err)
+	case errors.As(err, &alert) && alert.Op == "local error":
+		return fmt.Errorf("%w: invalid handshake (%v)", ErrTampered, alert.Err)
+	default:
+		return fmt.Errorf("TLS handshake: %w", err)
+	}
+}
+
+// tlsConfig is the one TLS profile: version 1.3, certificates from both ends, no
+// tickets (they link sessions and skip certificates), no server name (it would
+// show a JID), records of full size from the start (one block carries more).
+func tlsConfig(cert tls.Certificate, alpn string, refused *error, check func(*x509.Certificate) error) *tls.Config {
+	cfg := &tls.Config{
+		Certificates:                []tls.Certificate{cert},
+		MinVersion:                  tls.VersionTLS13,
+		ClientAuth:                  tls.RequireAnyClientCert,
+		InsecureSkipVerify:          true, // no authority vouches for self-signed certificates: VerifyConnection does
+		SessionTicketsDisabled:      true,
+		Renegotiation:               tls.RenegotiateNever,
+		DynamicRecordSizingDisabled: true,
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			*refused = checkChain(cs, check)
+			return *refused
+		},
+	}
+	if alpn == "" {
+		return cfg
+	}
+	cfg.NextProtos = []string{alpn}
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == alpn {
+			return nil, nil
+		}
+		*refused = fmt.Errorf("%w: the two ends negotiated different things", ErrTampered)
+		if len(hello.SupportedProtos) == 0 {
+			return nil, *refused // crypto/tls would let a silent client pass
+		}
+		return nil, nil // crypto/tls refuses it with the right alert
+	}
+	return cfg
+}
+
+func checkChain(cs tls.ConnectionState, check func(*x509.Certificate) error) error {
+	if len(cs.PeerCertificates) != 1 {
+		return fmt.Errorf("%w: %d certificates where one is sent", ErrTampered, len(cs.PeerCertificates))
+	}
+	return check(cs.PeerCertificates[0])
+}
+
+// checkCertificate compares the certificate of the handshake with what the peer
+// announced over the servers and with the peer's name.
+func (t *tunnel) checkCertificate(leaf *x509.Certificate) error {
+	if err := fingerprint.CheckKey(leaf); err != nil {
+		return err
+	}
+	if len(t.theirs.digests) > 0 || t.extended() {
+		if err := fingerprint.CheckDigests(t.theirs.digests, leaf.Raw); err != nil {
+			return fmt.Errorf("%w: the certificate is not the one that was announced (%v)", ErrTampered, err)
+		}
+	}
+	return checkOwner(leaf, t.state.Peer)
+}
+
+// checkOwner refuses a certificate that names somebody else. One that names the
+// peer proves nothing by that: anybody can write a name into a certificate.
+func checkOwner(leaf *x509.Certificate, peer jid.JID) error {
+	addrs, err := fingerprint.XMPPAddrs(leaf)
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		if a.Equal(peer.Bare()) {
+			return nil
+		}
+	}
+	if len(addrs) > 0 {
+		return fmt.Errorf("%w: the certificate of %s names %s", ErrTampered, peer.Bare(), addrs[0])
+	}
+	return nil
+}

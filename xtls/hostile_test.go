@@ -1,0 +1,144 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package xtls_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.org/xtls/xtls"
+	"example.org/xtls/xtls/xtlstest"
+)
+
+// testTime bounds what a test waits for; nothing comes near it.
+const testTime = 60 * time.Second
+
+// An attempt is what became of a tunnel from alice to bob.
+type attempt struct {
+	dial, accept     error // of Dial and Accept
+	aToB, bToA       error // of reading to the end at bob and at alice
+	gotAToB, gotBToA []byte
+}
+
+// payload is what alice and bob each send.
+func payload(seed uint64) []byte {
+	b := make([]byte, 200_000)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return b
+}
+
+var aliceSays, bobSays = payload(1), payload(2)
+
+// try opens a tunnel and, if it comes about, sends both ways to the end.
+func try(t *testing.T, alice, bob *xtls.Client) (r attempt) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testTime)
+	defer cancel()
+	l, err := bob.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	accepted := make(chan struct{})
+	offers, stop := context.WithCancel(ctx)
+	go func() {
+		defer close(accepted)
+		o, err := l.Next(offers)
+		if err != nil {
+			r.accept = err
+			return
+		}
+		b, err := o.Accept(ctx)
+		if r.accept = err; err != nil {
+			return
+		}
+		defer b.Close()
+		r.gotAToB, r.aToB = exchange(b, bobSays)
+	}()
+	a, err := alice.Dial(ctx, bob.LocalAddr(), xtls.Tunnel(""))
+	if r.dial = err; err == nil {
+		r.gotBToA, r.bToA = exchange(a, aliceSays)
+	} else {
+		stop() // the offer may never arrive
+	}
+	if a != nil {
+		a.Close()
+	}
+	<-accepted
+	stop()
+	return r
+}
+
+// exchange sends data and reads to the end, at the same time.
+func exchange(c *xtls.Conn, data []byte) ([]byte, error) {
+	var sender sync.WaitGroup
+	defer sender.Wait()
+	sender.Go(func() {
+		if _, err := c.Write(data); err == nil {
+			_ = c.CloseWrite()
+		}
+	})
+	return io.ReadAll(c)
+}
+
+// TestDishonestServer lets a server do what it can. Whatever it does, the tunnel
+// is refused or ends with the right error, and nothing is delivered that was not
+// sent.
+func TestDishonestServer(t *testing.T) {
+	fp := strings.Repeat("ab", 32)
+	tests := []struct {
+		name   string
+		tamper xtlstest.Tamper
+		// What one of the two ends must report; the other may only see the end of it.
+		want  error
+		setup bool // refused before there is a tunnel
+	}{
+		{"strip security", xtlstest.StripSecurity(), xtls.ErrTampered, true},
+		{"strip binding", xtlstest.StripBinding(), xtls.ErrNotSupported, true},
+		{"swap fingerprint", xtlstest.SwapFingerprint(fp), xtls.ErrTampered, true},
+		{"drop method", xtlstest.DropMethod("x509"), xtls.ErrTampered, true},
+		{"redirect service", xtlstest.RedirectService("admin"), xtls.ErrTampered, true},
+		{"flip handshake bit", xtlstest.FlipBit(1), xtls.ErrTampered, true},
+		{"flip data bit", xtlstest.FlipBit(20), xtls.ErrTampered, false},
+		{"replay", xtlstest.Replay(20), xtls.ErrLost, false},
+		{"reorder", xtlstest.Reorder(20), xtls.ErrLost, false},
+		{"drop", xtlstest.Drop(20), xtls.ErrLost, false},
+		{"truncate", xtlstest.Truncate(100_000), io.ErrUnexpectedEOF, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := xtlstest.NewPair(t, xtlstest.Config{Tamper: tt.tamper})
+			r := try(t, p.Alice, p.Bob)
+			if !bytes.HasPrefix(aliceSays, r.gotAToB) || !bytes.HasPrefix(bobSays, r.gotBToA) {
+				t.Error("something was delivered that was not sent")
+			}
+			if tt.setup && r.dial == nil {
+				t.Error("the tunnel was established")
+			}
+			if !tt.setup && r.aToB == nil && r.bToA == nil {
+				t.Error("nobody noticed")
+			}
+			if err := errors.Join(r.dial, r.accept, r.aToB, r.bToA); !errors.Is(err, tt.want) {
+				t.Errorf("errors:\n%v\nwant among them: %v", err, tt.want)
+			}
+			if (r.aToB == nil) != (len(r.gotAToB) == len(aliceSays)) && r.accept == nil {
+				t.Errorf("bob received %d of %d octets, and %v", len(r.gotAToB), len(aliceSays), r.aToB)
+			}
+			if (r.bToA == nil) != (len(r.gotBToA) == len(bobSays)) && r.dial == nil {
+				t.Errorf("alice received %d of %d octets, and %v", len(r.gotBToA), len(bobSays), r.bToA)
+			}
+		})
+	}
+}

@@ -1,0 +1,303 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+// Package exchange turns a mellium session into what the packages below xtls
+// need of one: requests whose answers are matched by id and sender, and handlers
+// that cannot end the session.
+//
+// mellium matches an answer by its id alone, ends the whole stream when a handler
+// returns an error or an IQ holds stray text, and lets a request wait for ever
+// when the connection is lost. This package closes those holes.
+package exchange
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pion/logging"
+	"mellium.im/xmlstream"
+	"mellium.im/xmpp"
+	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/mux"
+	"mellium.im/xmpp/stanza"
+)
+
+const (
+	// AnswerTime is how long a request waits for its answer. An entity must answer
+	// (RFC 6120 §8.2.3), so silence means that one of the servers lost the stanza.
+	AnswerTime = 30 * time.Second
+	// MaxPending bounds the requests that wait for answers; ejabberd ends a session
+	// at about five times as many unanswered stanzas.
+	MaxPending = 1000
+)
+
+// ErrNoAnswer means that AnswerTime passed without an answer.
+var ErrNoAnswer = fmt.Errorf("no answer within %v", AnswerTime)
+
+var errTooMany = fmt.Errorf("over %d requests wait for answers", MaxPending)
+
+// An Exchange sends requests over one session. All methods may be called
+// concurrently.
+type Exchange struct {
+	s   *xmpp.Session
+	log logging.LeveledLogger
+
+	mu      sync.Mutex // protects the fields below
+	pending map[string]*request
+	err     error // set once: the session is gone
+}
+
+type request struct {
+	to    jid.JID
+	done  func(xml.TokenReader, error)
+	timer *time.Timer
+}
+
+// New returns an Exchange over s. Its handlers ([Exchange.Handle]) must be
+// installed where s is served, and Close be called when s has ended.
+func New(s *xmpp.Session, log logging.LeveledLogger) *Exchange {
+	return &Exchange{s: s, log: log, pending: make(map[string]*request)}
+}
+
+// LocalAddr is the full JID of the session.
+func (x *Exchange) LocalAddr() jid.JID { return x.s.LocalAddr() }
+
+// Request sends an IQ and waits for its answer, for ctx or for AnswerTime. An
+// error answer is returned as a stanza.Error.
+func (x *Exchange) Request(ctx context.Context, typ stanza.IQType, to jid.JID, payload []byte) (xml.TokenReader, error) {
+	type answer struct {
+		tokens []xml.Token
+		err    error
+	}
+	got := make(chan answer, 1)
+	x.Go(typ, to, payload, func(reply xml.TokenReader, err error) {
+		var a answer
+		if a.err = err; err == nil {
+			a.tokens, a.err = copyTokens(reply)
+		}
+		got <- a
+	})
+	select {
+	case a := <-got:
+		return tokenReader(a.tokens), a.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Go sends an IQ and returns; done is called once with the payload of the
+// result, valid during the call, or an error. On a session without a guard under
+// it, Go blocks while the TCP connection takes no more.
+func (x *Exchange) Go(typ stanza.IQType, to jid.JID, payload []byte, done func(xml.TokenReader, error)) {
+	id := rand.Text()
+	r := &request{to: to, done: done}
+	x.mu.Lock()
+	err := x.err
+	if err == nil && len(x.pending) >= MaxPending {
+		err = errTooMany
+	}
+	if err == nil {
+		x.pending[id] = r
+		r.timer = time.AfterFunc(AnswerTime, func() { x.resolve(id, nil, ErrNoAnswer) })
+	}
+	x.mu.Unlock()
+	if err != nil {
+		done(nil, err)
+		return
+	}
+	if err := x.write(render(typ, to, id, payload)); err != nil {
+		x.resolve(id, nil, fmt.Errorf("the XMPP session cannot be written: %w", err))
+	}
+}
+
+// Send writes one rendered stanza that needs no answer.
+func (x *Exchange) Send(stanza []byte) error { return x.write(stanza) }
+
+func render(typ stanza.IQType, to jid.JID, id string, payload []byte) []byte {
+	b := make([]byte, 0, len(payload)+160)
+	b = append(b, `<iq xmlns="jabber:client" type="`...)
+	b = append(b, typ...)
+	b = append(b, `" id="`...)
+	b = append(b, id...)
+	if !to.Equal(jid.JID{}) {
+		b = append(b, `" to="`...)
+		b = AppendEscaped(b, to.String())
+	}
+	b = append(b, `">`...)
+	b = append(b, payload...)
+	return append(b, `</iq>`...)
+}
+
+// AppendEscaped appends s to b as the value of an attribute or as text.
+func AppendEscaped(b []byte, s string) []byte {
+	if !strings.ContainsAny(s, `&<>"'`+"\t\r\n") {
+		return append(b, s...)
+	}
+	var sb strings.Builder
+	_ = xml.EscapeText(&sb, []byte(s)) // a strings.Builder does not fail
+	return append(b, sb.String()...)
+}
+
+// write puts a stanza on the stream as it is: taking the writer's lock and
+// writing below the encoder is the fast path that the public API permits.
+func (x *Exchange) write(stanza []byte) error {
+	w := x.s.TokenWriter()
+	err := w.Flush()
+	if err == nil {
+		_, err = x.s.Conn().Write(stanza)
+	}
+	return errors.Join(err, w.Close())
+}
+
+// resolve ends the request id, if it is still pending.
+func (x *Exchange) resolve(id string, reply xml.TokenReader, err error) {
+	x.mu.Lock()
+	r := x.pending[id]
+	delete(x.pending, id)
+	x.mu.Unlock()
+	if r != nil {
+		r.timer.Stop()
+		r.done(reply, err)
+	}
+}
+
+// Close fails all pending and later requests with err. It does not touch the
+// session.
+func (x *Exchange) Close(err error) {
+	x.mu.Lock()
+	if x.err == nil {
+		x.err = err
+	}
+	pending := x.pending
+	x.pending = make(map[string]*request)
+	x.mu.Unlock()
+	for _, r := range pending {
+		r.timer.Stop()
+		r.done(nil, err)
+	}
+}
+
+// Handle registers the handlers for answers. They take every result and error
+// that the session's own SendIQ did not ask for.
+func (x *Exchange) Handle() mux.Option {
+	return func(m *mux.ServeMux) {
+		mux.IQ(stanza.ResultIQ, xml.Name{}, x)(m)
+		mux.IQ(stanza.ErrorIQ, xml.Name{}, x)(m)
+	}
+}
+
+// HandleIQ matches one answer. An answer that nobody waits for, or that comes
+// from somebody else than was asked, is dropped: an id alone proves nothing.
+func (x *Exchange) HandleIQ(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
+	x.mu.Lock()
+	r := x.pending[iq.ID]
+	x.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	if !x.sameSender(r.to, iq.From) {
+		x.log.Warnf("dropped an answer from %q to a request to %q", clip(iq.From.String()), r.to.String())
+		return nil
+	}
+	var reply xml.TokenReader = tokenReader(nil)
+	if start != nil && start.Name.Local != "" {
+		reply = xmlstream.MultiReader(xmlstream.Token(*start), t)
+	}
+	if iq.Type == stanza.ErrorIQ {
+		x.resolve(iq.ID, nil, errorOf(reply))
+		return nil
+	}
+	x.resolve(iq.ID, reply, nil)
+	return nil
+}
+
+// sameSender reports whether an answer from `from` can be the answer of `to`. A
+// server may leave out its own name and the bare JID of the account
+// (RFC 6120 §8.1.2.1).
+func (x *Exchange) sameSender(to, from jid.JID) bool {
+	if from.Equal(to) {
+		return true
+	}
+	own := x.s.LocalAddr()
+	isOwnServer := func(j jid.JID) bool {
+		return j.Equal(jid.JID{}) || j.Equal(own.Domain()) || j.Equal(own.Bare())
+	}
+	return isOwnServer(to) && isOwnServer(from)
+}
+
+// errorOf finds the stanza error in the payload of an error answer, which may
+// repeat the request before it (RFC 6120 §8.3.1).
+func errorOf(payload xml.TokenReader) error {
+	d := xml.NewTokenDecoder(payload)
+	for {
+		tok, err := d.Token()
+		if err != nil {
+			return stanza.Error{Type: stanza.Cancel, Condition: stanza.UndefinedCondition}
+		}
+		start, ok := tok.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		if start.Name.Local != "error" {
+			if err := d.Skip(); err != nil {
+				return stanza.Error{Type: stanza.Cancel, Condition: stanza.UndefinedCondition}
+			}
+			continue
+		}
+		var e stanza.Error
+		if err := d.DecodeElement(&e, &start); err != nil || e.Condition == "" {
+			e.Condition = stanza.UndefinedCondition
+		}
+		return e
+	}
+}
+
+// clip cuts foreign text for a log line.
+func clip(s string) string {
+	const most = 80
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}
+
+// tokens is a reader over copied tokens.
+type tokens struct{ rest []xml.Token }
+
+func tokenReader(t []xml.Token) *tokens { return &tokens{rest: t} }
+
+// Token returns the next token, then io.EOF.
+func (t *tokens) Token() (xml.Token, error) {
+	if len(t.rest) == 0 {
+		return nil, io.EOF
+	}
+	tok := t.rest[0]
+	t.rest = t.rest[1:]
+	return tok, nil
+}
+
+// copyTokens reads r to its end. What r can hold has been bounded by the guard
+// below the session.
+func copyTokens(r xml.TokenReader) ([]xml.Token, error) {
+	var all []xml.Token
+	for {
+		tok, err := r.Token()
+		if tok != nil {
+			all = append(all, xml.CopyToken(tok))
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return all, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}

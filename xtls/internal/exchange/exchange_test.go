@@ -1,0 +1,286 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package exchange_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pion/logging"
+	"go.uber.org/goleak"
+	"mellium.im/xmlstream"
+	"mellium.im/xmpp"
+	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/mux"
+	"mellium.im/xmpp/ping"
+	"mellium.im/xmpp/stanza"
+	"mellium.im/xmpp/stream"
+
+	"example.org/xtls/xtls/internal/exchange"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	self = jid.MustParse("alba@isle.example/desk")
+	peer = jid.MustParse("bruno@moor.example/phone")
+)
+
+var silent = (&logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled}).NewLogger("test")
+
+// A wire is the server's end of a session, under the test's control.
+type wire struct {
+	t      *testing.T
+	conn   net.Conn
+	r      *bufio.Reader
+	served chan error
+}
+
+// session returns an Exchange over a session whose server is the test.
+func session(t *testing.T, opts ...mux.Option) (*exchange.Exchange, *wire) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	near, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := xmpp.NewSession(t.Context(), self.Domain(), self, near, xmpp.Secure|xmpp.Authn,
+		func(_ context.Context, in, _ *stream.Info, _ *xmpp.Session, _ any) (xmpp.SessionState, io.ReadWriter, any, error) {
+			in.XMLNS = stanza.NSClient
+			return xmpp.Ready, nil, nil, nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := exchange.New(s, silent)
+	w := &wire{t: t, conn: far, r: bufio.NewReader(far), served: make(chan error, 1)}
+	m := mux.New(stanza.NSClient, append(opts, x.Handle())...)
+	go func() { w.served <- s.Serve(exchange.Guard(m, silent)) }()
+	t.Cleanup(func() {
+		far.Close()
+		<-w.served
+		near.Close()
+		x.Close(net.ErrClosed)
+	})
+	return x, w
+}
+
+// send delivers text to the session.
+func (w *wire) send(format string, args ...any) {
+	w.t.Helper()
+	if _, err := fmt.Fprintf(w.conn, format, args...); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// next returns the next IQ that the session sends.
+func (w *wire) next() (iq stanza.IQ, raw string) {
+	w.t.Helper()
+	_ = w.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	var b strings.Builder
+	for !strings.HasSuffix(b.String(), "</iq>") {
+		c, err := w.r.ReadByte()
+		if err != nil {
+			w.t.Fatalf("after %q: %v", b.String(), err)
+		}
+		b.WriteByte(c)
+	}
+	if err := xml.Unmarshal([]byte(b.String()), &iq); err != nil {
+		w.t.Fatalf("%q: %v", b.String(), err)
+	}
+	return iq, b.String()
+}
+
+type outcome struct {
+	reply string
+	err   error
+}
+
+// request starts a request and returns its id and where its outcome will be.
+func request(t *testing.T, x *exchange.Exchange, w *wire, to jid.JID) (id string, done <-chan outcome) {
+	t.Helper()
+	c := make(chan outcome, 2)
+	x.Go(stanza.GetIQ, to, []byte(`<query xmlns="urn:q"/>`), func(r xml.TokenReader, err error) {
+		var o outcome
+		if o.err = err; err == nil {
+			if tok, _ := r.Token(); tok != nil {
+				if start, ok := tok.(xml.StartElement); ok {
+					o.reply = start.Name.Local
+				}
+			}
+		}
+		c <- o
+	})
+	iq, raw := w.next()
+	if iq.Type != stanza.GetIQ || !iq.To.Equal(to) || !strings.Contains(raw, `<query xmlns="urn:q"/>`) {
+		t.Fatalf("sent %s", raw)
+	}
+	return iq.ID, c
+}
+
+func TestAnswers(t *testing.T) {
+	x, w := session(t)
+	tests := []struct {
+		name   string
+		to     jid.JID
+		answer string // %s is the id
+		reply  string
+		cond   stanza.Condition
+	}{
+		{"empty result", peer, `<iq xmlns='jabber:client' type='result' id='%s' from='bruno@moor.example/phone'/>`, "", ""},
+		{"result", peer, `<iq xmlns='jabber:client' type='result' id='%s' from='bruno@moor.example/phone'> <a xmlns='x'/> </iq>`, "a", ""},
+		{"error", peer, `<iq xmlns='jabber:client' type='error' id='%s' from='bruno@moor.example/phone'><error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>`, "", stanza.ItemNotFound},
+		{"error after the request", peer, `<iq xmlns='jabber:client' type='error' id='%s' from='bruno@moor.example/phone'><query xmlns='urn:q'><error/></query><error type='wait'><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>`, "", stanza.ResourceConstraint},
+		{"error without any", peer, `<iq xmlns='jabber:client' type='error' id='%s' from='bruno@moor.example/phone'><a/></iq>`, "", stanza.UndefinedCondition},
+		{"own server, unnamed", self.Domain(), `<iq xmlns='jabber:client' type='result' id='%s'/>`, "", ""},
+		{"own account, by its name", jid.JID{}, `<iq xmlns='jabber:client' type='result' id='%s' from='alba@isle.example'/>`, "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			id, done := request(t, x, w, tt.to)
+			w.send(tt.answer, id)
+			o := <-done
+			var refused stanza.Error
+			if tt.cond != "" && (!errors.As(o.err, &refused) || refused.Condition != tt.cond) || tt.cond == "" && o.err != nil || o.reply != tt.reply {
+				t.Errorf("outcome %+v", o)
+			}
+		})
+	}
+}
+
+// TestForgedAnswers has others answer first: an id proves nothing.
+func TestForgedAnswers(t *testing.T) {
+	x, w := session(t)
+	for _, from := range []string{"mallory@evil.example/x", "bruno@moor.example", "bruno@moor.example/other", "moor.example", "", "alba@isle.example"} {
+		id, done := request(t, x, w, peer)
+		w.send(`<iq xmlns='jabber:client' type='result' id='%s' from='%s'><forged xmlns='x'/></iq>`, id, from)
+		w.send(`<iq xmlns='jabber:client' type='result' id='%s' from='bruno@moor.example/phone'><true xmlns='x'/></iq>`, id)
+		if o := <-done; o.err != nil || o.reply != "true" {
+			t.Errorf("forged from %q: outcome %+v", from, o)
+		}
+	}
+}
+
+// TestMalformedStanzas sends what would end a bare mellium session, and then
+// checks that the session lives.
+func TestMalformedStanzas(t *testing.T) {
+	panics := mux.IQFunc(stanza.SetIQ, xml.Name{Local: "panic"}, func(stanza.IQ, xmlstream.TokenReadEncoder, *xml.StartElement) error { panic("handler") })
+	fails := mux.IQFunc(stanza.SetIQ, xml.Name{Local: "fail"}, func(stanza.IQ, xmlstream.TokenReadEncoder, *xml.StartElement) error { return errors.New("handler") })
+	tests := []struct {
+		name, in string
+		refused  stanza.Condition // of the answer; "" if there is none
+	}{
+		{"stray text in a result", `<iq xmlns='jabber:client' type='result' id='1' from='m@x/y'>zzz</iq>`, ""},
+		{"stray text in an error", `<iq xmlns='jabber:client' type='error' id='1' from='m@x/y'>zzz</iq>`, ""},
+		{"empty error", `<iq xmlns='jabber:client' type='error' id='1' from='m@x/y'/>`, ""},
+		{"two results in one", `<iq xmlns='jabber:client' type='result' id='1' from='m@x/y'><a/><b/></iq>`, ""},
+		{"empty get", `<iq xmlns='jabber:client' type='get' id='1' from='m@x/y'/>`, stanza.BadRequest},
+		{"text for a payload", `<iq xmlns='jabber:client' type='set' id='1' from='m@x/y'>zzz</iq>`, stanza.BadRequest},
+		{"two payloads", `<iq xmlns='jabber:client' type='set' id='1' from='m@x/y'><a/><b/></iq>`, stanza.BadRequest},
+		{"unknown payload", `<iq xmlns='jabber:client' type='set' id='1' from='m@x/y'><a/></iq>`, stanza.ServiceUnavailable},
+		{"panic", `<iq xmlns='jabber:client' type='set' id='1' from='m@x/y'><panic/></iq>`, stanza.ServiceUnavailable},
+		{"error of a handler", `<iq xmlns='jabber:client' type='set' id='1' from='m@x/y'><fail/></iq>`, stanza.ServiceUnavailable},
+		{"no type", `<iq xmlns='jabber:client' id='1' from='m@x/y'><a/></iq>`, ""},
+		{"message of text", `<message xmlns='jabber:client' from='m@x/y'>zzz</message>`, ""},
+		{"presence of text", `<presence xmlns='jabber:client' from='m@x/y'>zzz</presence>`, ""},
+		{"unknown element", `<r xmlns='urn:xmpp:sm:3'/>`, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, w := session(t, ping.Handle(), panics, fails)
+			w.send("%s", tt.in)
+			if tt.refused != "" {
+				iq, raw := w.next()
+				if iq.Type != stanza.ErrorIQ || iq.ID != "1" || iq.To.String() != "m@x/y" || !strings.Contains(raw, string(tt.refused)) {
+					t.Errorf("answer %s, want %s", raw, tt.refused)
+				}
+			}
+			w.send(`<iq xmlns='jabber:client' type='get' id='alive' from='isle.example'><ping xmlns='urn:xmpp:ping'/></iq>`)
+			if iq, raw := w.next(); iq.ID != "alive" || iq.Type != stanza.ResultIQ {
+				t.Errorf("the session does not answer any more: %s", raw)
+			}
+		})
+	}
+}
+
+func TestRequestEnds(t *testing.T) {
+	x, w := session(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	got := make(chan error, 1)
+	go func() {
+		_, err := x.Request(ctx, stanza.GetIQ, peer, []byte("<q/>"))
+		got <- err
+	}()
+	w.next()
+	cancel()
+	if err := <-got; !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	_, pending := request(t, x, w, peer)
+	gone := errors.New("gone")
+	x.Close(gone)
+	if o := <-pending; !errors.Is(o.err, gone) {
+		t.Errorf("pending when the session ended: %v", o.err)
+	}
+	if _, err := x.Request(t.Context(), stanza.GetIQ, peer, []byte("<q/>")); !errors.Is(err, gone) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestPendingBound(t *testing.T) {
+	x, w := session(t)
+	go func() { _, _ = io.Copy(io.Discard, w.conn) }()
+	errs := make(chan error, exchange.MaxPending+1)
+	for range exchange.MaxPending + 1 {
+		x.Go(stanza.GetIQ, peer, []byte("<q/>"), func(_ xml.TokenReader, err error) { errs <- err })
+	}
+	if err := <-errs; err == nil || !strings.Contains(err.Error(), "over 1000 requests") {
+		t.Errorf("one over the bound: %v", err)
+	}
+	select {
+	case err := <-errs:
+		t.Errorf("another failed: %v", err)
+	default:
+	}
+}
+
+// TestNoAnswer lets the time for an answer pass.
+func TestNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		s, err := xmpp.NewSession(t.Context(), self.Domain(), self, near, xmpp.Secure|xmpp.Authn,
+			func(context.Context, *stream.Info, *stream.Info, *xmpp.Session, any) (xmpp.SessionState, io.ReadWriter, any, error) {
+				return xmpp.Ready, nil, nil, nil
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer far.Close()
+		x := exchange.New(s, silent)
+		start := time.Now()
+		_, err = x.Request(t.Context(), stanza.GetIQ, peer, []byte("<q/>"))
+		if !errors.Is(err, exchange.ErrNoAnswer) || time.Since(start) != exchange.AnswerTime {
+			t.Errorf("after %v: %v, want ErrNoAnswer after %v", time.Since(start), err, exchange.AnswerTime)
+		}
+	})
+}

@@ -1,0 +1,338 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package xtls
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/stanza"
+
+	"example.org/xtls/jingle"
+	"example.org/xtls/transport"
+)
+
+const (
+	// contentName is the name of the one content of our sessions.
+	contentName = "xtls"
+	// acceptTime bounds how long a peer may think about an offer.
+	acceptTime = 90 * time.Second
+	// carrierTime bounds the negotiation of a transport after the accept.
+	carrierTime = 30 * time.Second
+	// goodbyeTime bounds a session-terminate and its answer.
+	goodbyeTime = 5 * time.Second
+	// heartbeat is how often a tunnel on which nothing arrives is checked, and
+	// heartbeatTime how long the peer may take to answer. Together they keep a
+	// peer that vanished from going unnoticed for 30 seconds.
+	heartbeat     = 10 * time.Second
+	heartbeatTime = 15 * time.Second
+)
+
+// A tunnel is one end of a Jingle session on its way to a Conn and beyond.
+//
+//	offered --accept--> connecting --carrier--> handshake --keys--> judged
+//	    --both confirmed--> established --Close, loss or terminate--> ended
+//
+// One goroutine, receive, reads what the peer signals from the first moment to
+// the last and sorts it for whoever waits.
+type tunnel struct {
+	client *Client
+	js     *jingle.Session
+	signal *signal
+	state  State // written while the tunnel is established, by one goroutine
+
+	ours, theirs *security
+	accepted     chan *jingle.Message // initiator: the session-accept
+	confirmed    chan struct{}        // closed by the peer's CONFIRM
+	received     chan struct{}        // closed when receive has ended
+
+	ctx    context.Context // ends, with its cause, when the session does
+	cancel context.CancelCauseFunc
+
+	tls   *tls.Conn
+	alive atomic.Bool // something arrived on the carrier since the last heartbeat
+
+	mu     sync.Mutex // protects the fields below
+	raw    transport.Conn
+	sealer *sealer
+	early  []*control // frames that came before the keys were known
+}
+
+func newTunnel(c *Client, peer jid.JID, app App, initiator bool) *tunnel {
+	t := &tunnel{
+		client:    c,
+		signal:    newSignal(),
+		state:     State{Peer: peer, App: app, Initiator: initiator},
+		accepted:  make(chan *jingle.Message, 1),
+		confirmed: make(chan struct{}),
+		received:  make(chan struct{}),
+	}
+	t.ctx, t.cancel = context.WithCancelCause(context.Background())
+	return t
+}
+
+func (t *tunnel) initiator() bool { return t.state.Initiator }
+
+// extended reports whether both ends speak version 1 of our extension rather
+// than the plain draft.
+func (t *tunnel) extended() bool { return !t.state.Draft }
+
+// start attaches the session and begins to read what the peer signals.
+func (t *tunnel) start(js *jingle.Session) {
+	t.js = js
+	t.signal.attach(js)
+	go t.receive()
+}
+
+// receive sorts what the peer signals until the session ends. It waits for
+// nobody: a peer that floods ends the session.
+func (t *tunnel) receive() {
+	defer close(t.received)
+	for {
+		m, err := t.next()
+		if err == nil {
+			err = t.take(m)
+		}
+		if err != nil {
+			t.hangUp(err)
+			t.terminate(reasonFor(err)) // nothing happens if it has ended already
+			return
+		}
+	}
+}
+
+// next returns the next action of the peer. While nothing arrives it makes sure,
+// with an empty session-info (XEP-0166 §6.8), that the peer is still there.
+func (t *tunnel) next() (*jingle.Message, error) {
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), heartbeat)
+		m, err := t.js.Recv(ctx)
+		cancel()
+		switch {
+		case err == nil:
+			return m, nil
+		case !errors.Is(err, context.DeadlineExceeded) || t.js.Err() != nil:
+			return nil, endError(err)
+		case t.alive.Swap(false):
+			continue
+		}
+		ctx, cancel = context.WithTimeout(context.Background(), heartbeatTime)
+		err = t.js.Ping(ctx)
+		cancel()
+		var refused stanza.Error
+		if err != nil && (errors.As(err, &refused) || !t.alive.Load()) {
+			return nil, fmt.Errorf("%w: the peer does not answer any more (%v)", ErrLost, err)
+		}
+	}
+}
+
+var errFlood = errors.New("the peer sends more than it was asked for")
+
+// take sorts one action of the peer.
+func (t *tunnel) take(m *jingle.Message) error {
+	if len(m.Contents) != 1 {
+		return nil // it does not concern our one content
+	}
+	content := m.Contents[0]
+	switch m.Action {
+	case jingle.ActionSessionAccept:
+		t.accepted <- m // jingle lets only one through
+	case jingle.ActionTransportInfo:
+		if !t.signal.deliver(content.Transport) {
+			return errFlood
+		}
+	case jingle.ActionSecurityInfo:
+		return t.takeSecurity(content.Security)
+	case jingle.ActionTransportReplace:
+		ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
+		defer cancel()
+		return t.js.Send(ctx, jingle.ActionTransportReject, jingle.Content{Transport: content.Transport})
+	}
+	return nil
+}
+
+// takeSecurity takes a security-info: a sealed frame or, from a peer that speaks
+// the plain draft, the chosen method, which for us can only be TLS itself.
+func (t *tunnel) takeSecurity(e jingle.Element) error {
+	s, err := parseSecurity(e)
+	if err != nil {
+		return fmt.Errorf("%w (%v)", ErrControl, err)
+	}
+	if s.control != nil {
+		return t.takeFrame(s.control)
+	}
+	if len(s.methods) > 0 && !s.offersX509() {
+		return fmt.Errorf("%w: the peer chose method %q, which was not offered", ErrTampered, s.methods[0])
+	}
+	return nil
+}
+
+// takeFrame opens a sealed frame, or keeps it until the keys are known: the
+// peer's handshake may be done before ours.
+func (t *tunnel) takeFrame(c *control) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sealer != nil {
+		return t.openLocked(c)
+	}
+	if len(t.early) == maxFrames {
+		return errFlood
+	}
+	t.early = append(t.early, c)
+	return nil
+}
+
+// setSealer makes the keys known and opens the frames that came too early.
+func (t *tunnel) setSealer(s *sealer) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sealer = s
+	for _, c := range t.early {
+		if err := t.openLocked(c); err != nil {
+			return err
+		}
+	}
+	t.early = nil
+	return nil
+}
+
+func (t *tunnel) openLocked(c *control) error {
+	f, err := t.sealer.open(c.seq, c.sealed)
+	switch {
+	case err != nil:
+		return err
+	case f.typ == frameConfirm:
+		select {
+		case <-t.confirmed:
+			return fmt.Errorf("%w: confirmed twice", ErrControl)
+		default:
+			close(t.confirmed)
+		}
+	case f.typ < firstIgnorable:
+		return fmt.Errorf("%w: unknown frame type %#x", ErrControl, byte(f.typ))
+	}
+	return nil
+}
+
+// send seals a frame and sends it.
+func (t *tunnel) send(ctx context.Context, f frame) error {
+	return t.sealer.seal(f, func(seq uint64, sealed []byte) error {
+		s := security{control: &control{seq: seq, sealed: sealed}}
+		return t.js.Send(ctx, jingle.ActionSecurityInfo, jingle.Content{Security: s.element()})
+	})
+}
+
+// setRaw makes the carrier known; false means that the session ended before.
+func (t *tunnel) setRaw(c transport.Conn) bool {
+	t.mu.Lock()
+	t.raw = c
+	t.mu.Unlock()
+	if t.ctx.Err() != nil {
+		c.Abort(context.Cause(t.ctx))
+		return false
+	}
+	return true
+}
+
+// hangUp ends whatever waits for the session, and the carrier: what has arrived
+// on it stays readable, then Read fails with err.
+func (t *tunnel) hangUp(err error) {
+	t.client.log.Debugf("session %s with %s ended: %v", t.js.ID(), t.state.Peer, err)
+	t.cancel(err)
+	t.mu.Lock()
+	raw := t.raw
+	t.mu.Unlock()
+	if raw != nil {
+		raw.Abort(err)
+	}
+}
+
+// terminate ends the session for a reason and waits a moment for the answer.
+func (t *tunnel) terminate(r jingle.Reason) {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
+	defer cancel()
+	if err := t.js.Terminate(ctx, r, ""); err != nil {
+		t.client.log.Debugf("session-terminate to %s: %v", t.state.Peer, err)
+	}
+}
+
+// fail ends a tunnel that could not be established, and joins everything it
+// started. It returns the cause, which is more than the symptom err if the
+// session ended first.
+func (t *tunnel) fail(err error) error {
+	var end *jingle.EndError
+	if errors.As(err, &end) {
+		err = endError(end)
+	}
+	if t.ctx.Err() != nil && !errors.Is(err, ErrTampered) {
+		err = context.Cause(t.ctx)
+	}
+	t.cancel(err)
+	t.terminate(reasonFor(err))
+	<-t.received
+	return err
+}
+
+// reasonFor is what the peer is told. The details stay here: they could help an
+// attacker.
+func reasonFor(err error) jingle.Reason {
+	switch {
+	case errors.Is(err, ErrUnverified), errors.Is(err, ErrDeclined):
+		return jingle.ReasonDecline
+	case errors.Is(err, context.DeadlineExceeded):
+		return jingle.ReasonTimeout
+	case errors.Is(err, context.Canceled):
+		return jingle.ReasonCancel
+	case errors.Is(err, errTransport):
+		return jingle.ReasonFailedTransport
+	default:
+		return jingle.ReasonSecurityError
+	}
+}
+
+// endError translates the end of a Jingle session.
+func endError(err error) error {
+	var end *jingle.EndError
+	if !errors.As(err, &end) {
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	if !end.Remote {
+		if end.Err != nil {
+			return fmt.Errorf("%w: %w", ErrLost, end.Err)
+		}
+		return net.ErrClosed
+	}
+	switch end.Reason {
+	case jingle.ReasonDecline, jingle.ReasonBusy:
+		return ErrDeclined
+	case jingle.ReasonSecurityError:
+		return fmt.Errorf("%w: the peer ended the session with a security error", ErrTampered)
+	case jingle.ReasonUnsupportedApplications, jingle.ReasonUnsupportedTransports:
+		return fmt.Errorf("%w: %s", ErrNotSupported, end.Reason)
+	case jingle.ReasonTimeout, jingle.ReasonExpired:
+		return fmt.Errorf("the peer did not decide in time: %w", context.DeadlineExceeded)
+	default:
+		return fmt.Errorf("%w: the peer ended the session (%s)", ErrLost, end.Reason)
+	}
+}
+
+// await waits for a value while neither ctx nor the session ends.
+func await[T any](ctx context.Context, t *tunnel, c <-chan T) (v T, err error) {
+	select {
+	case v = <-c:
+		return v, nil
+	case <-t.ctx.Done():
+		return v, context.Cause(t.ctx)
+	case <-ctx.Done():
+		return v, context.Cause(ctx)
+	}
+}
