@@ -33,10 +33,9 @@ func (t *tunnel) connect(ctx context.Context) chan carrier {
 			Peer: t.state.Peer, Initiator: t.initiator(), Signal: t.signal,
 		})
 		if err != nil {
-			done <- carrier{nil, fmt.Errorf("%w: %w", errTransport, err)}
-			return
+			err = fmt.Errorf("%w: %w", errTransport, err)
 		}
-		done <- carrier{conn.(transport.Conn), nil}
+		done <- carrier{conn, err}
 	}()
 	return done
 }
@@ -78,6 +77,7 @@ func (t *tunnel) establish(ctx context.Context, cancel context.CancelFunc, c <-c
 	}
 	if got.conn != nil {
 		got.conn.Abort(err)
+		_ = got.conn.Close()
 	}
 	return nil, err
 }
@@ -96,10 +96,11 @@ func (t *tunnel) awaitCarrier(ctx context.Context, c <-chan carrier) (carrier, e
 // protect turns the carrier into a Conn.
 func (t *tunnel) protect(ctx context.Context, raw transport.Conn) (*Conn, error) {
 	t.setRaw(raw)
+	t.state.Transport = "inband"
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })()
-	if err := t.secure(ctx, &tlsCarrier{Conn: raw, alive: &t.alive}); err != nil {
+	if err := t.secure(ctx, &watched{Conn: raw, alive: &t.alive}); err != nil {
 		return nil, err
 	}
 	if err := t.judge(ctx); err != nil {
@@ -144,25 +145,17 @@ func (t *tunnel) negotiation() *negotiation {
 	return n
 }
 
-// A tlsCarrier is a carrier as crypto/tls should see it. It notes that something
-// arrives, and it does not let crypto/tls cut short what Close flushes: after its
-// close_notify, crypto/tls leaves behind a write deadline that has passed.
-type tlsCarrier struct {
+// A watched carrier notes that something arrives.
+type watched struct {
 	net.Conn
 	alive *atomic.Bool
 }
 
 // Read reads and notes it.
-func (c *tlsCarrier) Read(p []byte) (int, error) {
+func (c *watched) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		c.alive.Store(true)
 	}
 	return n, err
-}
-
-// Close flushes, within the bounds of the carrier, and closes.
-func (c *tlsCarrier) Close() error {
-	_ = c.SetWriteDeadline(time.Time{})
-	return c.Conn.Close()
 }

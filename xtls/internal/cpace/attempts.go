@@ -1,0 +1,162 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package cpace
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// How often somebody may guess. Every policy here is a small value that the caller
+// keeps on disk, and works alike: Begin counts the attempt as failed, in advance, and
+// the result is on disk before the frame that exposes this end is sent; only success
+// takes it back. So a peer that vanishes, a crash and a pulled plug all count.
+//
+//	next, err := onDisk.Begin(now)     // err: not now, or never again
+//	write next to disk, run
+//	write next.Succeed() to disk       // only after success
+//
+// The values have no monotonic clock reading: a lock ends, and a code dies, by the
+// clock on the wall, also when the machine was asleep.
+const (
+	// CodeLife is how long a one-time code is valid, MaxCodeAttempts how often it may
+	// be tried (security design §2.5).
+	CodeLife        = 15 * time.Minute
+	MaxCodeAttempts = 3
+
+	// MaxInRow is the number of failures in a row that locks a typed password, for
+	// FirstLock. Every further one in the row locks for twice as long, up to MaxLock.
+	MaxInRow  = 3
+	FirstLock = time.Hour
+	MaxLock   = 24 * time.Hour
+	// MaxPasswordAttempts is the number of failures after which a typed password must
+	// be entered anew, whatever succeeded in between (security design §2.5).
+	MaxPasswordAttempts = 20
+
+	// MaxSASInSession and MaxSASInDay bound the failures of the short authentication
+	// string (security design §1.2 rule 6).
+	MaxSASInSession = 3
+	MaxSASInDay     = 5
+	day             = 24 * time.Hour
+)
+
+// Errors of the policies.
+var (
+	ErrCodeExpired  = fmt.Errorf("cpace: the code was valid for %d minutes", int(CodeLife.Minutes()))
+	ErrCodeUsed     = errors.New("cpace: the code has been used, or tried too often")
+	ErrEnterAnew    = fmt.Errorf("cpace: %d verifications with this password have failed: agree on it anew", MaxPasswordAttempts)
+	ErrSASInSession = fmt.Errorf("cpace: %d verifications have failed in this session", MaxSASInSession)
+	ErrSASWarning   = fmt.Errorf("cpace: %d verifications have failed within a day: clear the warning first", MaxSASInDay)
+)
+
+// A LockedError says that a typed password may not be tried before Until.
+type LockedError struct{ Until time.Time }
+
+// Error implements error.
+func (e *LockedError) Error() string {
+	return "cpace: too many verifications have failed: locked until " + e.Until.Format(time.RFC3339)
+}
+
+// CodeAttempts limits a one-time code, at either end.
+type CodeAttempts struct {
+	Made  time.Time // when the code was made, or typed in
+	Tried int       // attempts so far
+}
+
+// Begin counts one attempt. The error is ErrCodeUsed or ErrCodeExpired; the code must
+// then be erased. A clock that was set back before Made expires the code as well.
+func (a CodeAttempts) Begin(now time.Time) (CodeAttempts, error) {
+	age := now.Round(0).Sub(a.Made.Round(0))
+	switch {
+	case a.Tried >= MaxCodeAttempts:
+		return a, ErrCodeUsed
+	case age < 0 || age >= CodeLife:
+		return a, ErrCodeExpired
+	}
+	return CodeAttempts{Made: a.Made.Round(0), Tried: a.Tried + 1}, nil
+}
+
+// Succeed uses the code up: it is good for one success. The caller erases it.
+func (a CodeAttempts) Succeed() CodeAttempts {
+	a.Tried = MaxCodeAttempts
+	return a
+}
+
+// PasswordAttempts limits a typed password. The zero value belongs to one that was just
+// entered; nothing else goes back to it.
+type PasswordAttempts struct {
+	InRow       int       // failures since the last success
+	Total       int       // failures since the password was entered
+	LockedUntil time.Time // zero or past: not locked
+}
+
+// Begin counts one attempt. The error is a [*LockedError] or ErrEnterAnew.
+func (a PasswordAttempts) Begin(now time.Time) (PasswordAttempts, error) {
+	now = now.Round(0)
+	switch {
+	case a.Total >= MaxPasswordAttempts:
+		return a, ErrEnterAnew
+	case now.Before(a.LockedUntil):
+		return a, &LockedError{Until: a.LockedUntil}
+	}
+	a.InRow++
+	a.Total++
+	if a.InRow >= MaxInRow {
+		a.LockedUntil = now.Add(lockTime(a.InRow))
+	}
+	return a, nil
+}
+
+// Succeed takes the attempt that Begin counted back, ends the row and the lock. Earlier
+// failures stay in Total: they were guesses at the same password.
+func (a PasswordAttempts) Succeed() PasswordAttempts {
+	return PasswordAttempts{Total: a.Total - 1}
+}
+
+// lockTime is how long a password is locked after the n-th failure in a row.
+func lockTime(n int) time.Duration {
+	lock := FirstLock
+	for ; n > MaxInRow && lock < MaxLock; n-- {
+		lock *= 2
+	}
+	return min(lock, MaxLock)
+}
+
+// SASAttempts limits verifications by short authentication string with one peer.
+type SASAttempts struct {
+	// Failed are the times of the failures within a day, at most MaxSASInDay, oldest
+	// first.
+	Failed []time.Time
+	// Warning is set by the last failure that MaxSASInDay allows. Time does not lift it.
+	Warning bool
+	// Total is the number of failures since the user last cleared the warning, for
+	// "verification was interrupted n times".
+	Total int
+}
+
+// Begin counts one run. inSession is the number of runs that failed in this session.
+// The error is ErrSASWarning or ErrSASInSession.
+func (a SASAttempts) Begin(inSession int, now time.Time) (SASAttempts, error) {
+	now = now.Round(0)
+	switch {
+	case a.Warning:
+		return a, ErrSASWarning
+	case inSession >= MaxSASInSession:
+		return a, ErrSASInSession
+	}
+	recent := slices.DeleteFunc(slices.Clone(a.Failed), func(t time.Time) bool { return now.Sub(t) >= day })
+	recent = append(recent, now)
+	return SASAttempts{Failed: recent, Warning: len(recent) >= MaxSASInDay, Total: a.Total + 1}, nil
+}
+
+// Succeed takes the run that Begin counted back: the codes matched.
+func (a SASAttempts) Succeed() SASAttempts {
+	return SASAttempts{Failed: slices.Clone(a.Failed[:len(a.Failed)-1]), Total: a.Total - 1}
+}
+
+// Clear is for the user who has read the warning.
+func (a SASAttempts) Clear() SASAttempts { return SASAttempts{} }
