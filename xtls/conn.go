@@ -71,6 +71,24 @@ func (c *Conn) Close() error {
 	return opError("close", c.t.state.Peer, err)
 }
 
+// Abort ends the tunnel without a goodbye: what the peer reads then is not io.EOF
+// but [ErrLost]. It is for an application that cannot send what it promised.
+// Close is not needed after it.
+func (c *Conn) Abort() {
+	if c.closed.Swap(true) {
+		return
+	}
+	c.t.hangUp(net.ErrClosed)
+	_ = c.t.raw.Close()
+	c.t.terminate(jingle.ReasonFailedApplication)
+	<-c.t.received
+	c.t.client.forget(c)
+}
+
+// Done is closed when nothing more comes from the peer, because it ended the
+// tunnel, or because the tunnel was lost. What came before can still be read.
+func (c *Conn) Done() <-chan struct{} { return c.t.ctx.Done() }
+
 // LocalAddr returns the own full JID as a net.Addr.
 func (c *Conn) LocalAddr() net.Addr { return Addr{c.t.client.LocalAddr()} }
 

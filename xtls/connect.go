@@ -98,7 +98,7 @@ func (c *Client) serve(h xmpp.Handler) {
 	if err == nil {
 		err = errors.New("the server ended the stream")
 	}
-	c.end(fmt.Errorf("%w: %w", ErrLost, err))
+	c.end(lost(err))
 }
 
 // close ends the stream politely, then the connection, and joins the reader.

@@ -118,7 +118,7 @@ func (t *tunnel) readAccept(ctx context.Context) error {
 	}
 	content := m.Contents[0]
 	if content.Security == nil {
-		return fmt.Errorf("%w: it would go on without encryption", ErrNotSupported)
+		return fmt.Errorf("%w: %w", ErrNotSupported, errNoSecurity)
 	}
 	if t.theirs, err = parseSecurity(content.Security); err != nil {
 		return err

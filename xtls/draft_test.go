@@ -110,7 +110,7 @@ func TestDishonestSignalling(t *testing.T) {
 			r := try(t, p.Alice, p.Bob)
 			// A confirmation that is repeated may come when the tunnel stands already.
 			err := errors.Join(r.dial, r.accept, r.aToB, r.bToA)
-			if !errors.Is(err, xtls.ErrTampered) && !errors.Is(err, xtls.ErrControl) && !errors.Is(err, xtls.ErrNotSupported) {
+			if !errors.Is(err, xtls.ErrTampered) && !errors.Is(err, xtls.ErrControl) && !errors.Is(err, xtls.ErrPeerAlarm) && !errors.Is(err, xtls.ErrNotSupported) {
 				t.Errorf("errors: %v", err)
 			}
 			if !bytes.HasPrefix(aliceSays, r.gotAToB) || !bytes.HasPrefix(bobSays, r.gotBToA) {

@@ -28,10 +28,16 @@ var (
 	// ErrTampered: what arrived is not what the peer sent. A server between the two
 	// ends changed the negotiation, the certificates or the data. An alarm.
 	ErrTampered = errors.New("somebody between you and the peer changed what was sent")
+	// ErrPeerAlarm: the peer ended the session with a security error. What it saw is
+	// not what this end sent, or it knows this account by another key. An alarm.
+	ErrPeerAlarm = errors.New("the peer refused for security: it was shown, or knows, another key of yours")
 	// ErrLost: the tunnel was cut: the connection to the server, the server, or the
 	// peer went away without a goodbye.
 	ErrLost = errors.New("the tunnel was lost")
 )
+
+// errNoSecurity: the peer, or a server, left encryption out of the answer.
+var errNoSecurity = errors.New("it would go on without encryption")
 
 // A KeyChangedError means that the peer presented a certificate that is not among
 // those it is known by. An alarm: it is a new installation, or somebody else.

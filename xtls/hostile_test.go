@@ -105,10 +105,10 @@ func TestDishonestServer(t *testing.T) {
 		want  error
 		setup bool // refused before there is a tunnel
 	}{
-		{"strip security", xtlstest.StripSecurity(), xtls.ErrTampered, true},
+		{"strip security", xtlstest.StripSecurity(), xtls.ErrPeerAlarm, true},
 		{"strip binding", xtlstest.StripBinding(), xtls.ErrNotSupported, true},
 		{"swap fingerprint", xtlstest.SwapFingerprint(fp), xtls.ErrTampered, true},
-		{"drop method", xtlstest.DropMethod("x509"), xtls.ErrTampered, true},
+		{"drop method", xtlstest.DropMethod("x509"), xtls.ErrPeerAlarm, true},
 		{"redirect service", xtlstest.RedirectService("admin"), xtls.ErrTampered, true},
 		{"flip handshake bit", xtlstest.FlipBit(1), xtls.ErrTampered, true},
 		{"flip data bit", xtlstest.FlipBit(20), xtls.ErrTampered, false},

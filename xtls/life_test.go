@@ -297,6 +297,31 @@ func TestConnSemantics(t *testing.T) {
 	}
 }
 
+// TestAbort ends a tunnel without a goodbye.
+func TestAbort(t *testing.T) {
+	p := xtlstest.NewPair(t, xtlstest.Config{})
+	a, b := xtlstest.Tunnel(t, p.Alice, p.Bob)
+	if _, err := a.Write([]byte("the first half")); err != nil {
+		t.Fatal(err)
+	}
+	half := make([]byte, 14)
+	if _, err := io.ReadFull(b, half); err != nil {
+		t.Fatal(err)
+	}
+	a.Abort()
+	if _, err := b.Read(half); !errors.Is(err, io.ErrUnexpectedEOF) || !errors.Is(err, xtls.ErrLost) {
+		t.Errorf("Read after the peer's Abort: %v, want ErrLost and io.ErrUnexpectedEOF", err)
+	}
+	<-b.Done()
+	if _, err := a.Read(half); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Read after the own Abort: %v, want net.ErrClosed", err)
+	}
+	a.Abort()
+	if err := a.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Close after Abort: %v, want net.ErrClosed", err)
+	}
+}
+
 // TestHTTP runs a stock HTTP server and client over tunnels, several at once.
 func TestHTTP(t *testing.T) {
 	p := xtlstest.NewPair(t, xtlstest.Config{})

@@ -70,7 +70,9 @@ func (l *Listener) Next(ctx context.Context) (*Offer, error) {
 	for {
 		js, err := l.c.jingle.Next(ctx)
 		if err != nil {
-			if ctx.Err() != nil {
+			if l.ctx.Err() != nil {
+				err = context.Cause(l.ctx)
+			} else if ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
 			return nil, err

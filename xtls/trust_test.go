@@ -73,13 +73,13 @@ func TestTrust(t *testing.T) {
 		}, xtls.ErrUnverified, xtls.ErrDeclined, 0},
 		{"key changed", func(_ *xtlstest.Server, a, _ *xtls.Config) {
 			pin(t, a.Trust, "bob@localhost", other, fingerprint.LevelPinned)
-		}, &xtls.KeyChangedError{}, xtls.ErrTampered, 0},
+		}, &xtls.KeyChangedError{}, xtls.ErrPeerAlarm, 0},
 		{"key changed at the responder", func(_ *xtlstest.Server, _, b *xtls.Config) {
 			pin(t, b.Trust, "alice@localhost", other, fingerprint.LevelVerified)
-		}, xtls.ErrTampered, &xtls.KeyChangedError{}, 0},
+		}, xtls.ErrPeerAlarm, &xtls.KeyChangedError{}, 0},
 		{"key known under another JID", func(_ *xtlstest.Server, a, b *xtls.Config) {
 			pin(t, a.Trust, "carol@localhost", keyOf(b), fingerprint.LevelPinned)
-		}, &fingerprint.OtherPeerError{}, xtls.ErrTampered, 0},
+		}, &fingerprint.OtherPeerError{}, xtls.ErrPeerAlarm, 0},
 		{"certificate names somebody else", func(s *xtlstest.Server, _, b *xtls.Config) {
 			b.Certificate = xtlstest.ClientConfig(t, s, "carol").Certificate
 		}, xtls.ErrTampered, xtls.ErrTampered, 0},

@@ -17,6 +17,7 @@ import (
 	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/stanza"
 
+	"example.org/xtls/fingerprint"
 	"example.org/xtls/jingle"
 	"example.org/xtls/transport"
 )
@@ -285,9 +286,15 @@ func (t *tunnel) fail(err error) error {
 // reasonFor is what the peer is told. The details stay here: they could help an
 // attacker.
 func reasonFor(err error) jingle.Reason {
+	var changed *KeyChangedError
+	var other *fingerprint.OtherPeerError
 	switch {
+	case errors.As(err, &changed), errors.As(err, &other), errors.Is(err, ErrTampered), errors.Is(err, ErrControl), errors.Is(err, errNoSecurity):
+		return jingle.ReasonSecurityError // the peer should be alarmed as well
 	case errors.Is(err, ErrUnverified), errors.Is(err, ErrDeclined):
 		return jingle.ReasonDecline
+	case errors.Is(err, ErrNotSupported):
+		return jingle.ReasonIncompatibleParameters
 	case errors.Is(err, context.DeadlineExceeded):
 		return jingle.ReasonTimeout
 	case errors.Is(err, context.Canceled):
@@ -295,7 +302,7 @@ func reasonFor(err error) jingle.Reason {
 	case errors.Is(err, errTransport):
 		return jingle.ReasonFailedTransport
 	default:
-		return jingle.ReasonSecurityError
+		return jingle.ReasonGeneralError
 	}
 }
 
@@ -303,11 +310,11 @@ func reasonFor(err error) jingle.Reason {
 func endError(err error) error {
 	var end *jingle.EndError
 	if !errors.As(err, &end) {
-		return fmt.Errorf("%w: %w", ErrLost, err)
+		return lost(err)
 	}
 	if !end.Remote {
 		if end.Err != nil {
-			return fmt.Errorf("%w: %w", ErrLost, end.Err)
+			return lost(end.Err)
 		}
 		return net.ErrClosed
 	}
@@ -315,11 +322,13 @@ func endError(err error) error {
 	case jingle.ReasonDecline, jingle.ReasonBusy:
 		return ErrDeclined
 	case jingle.ReasonSecurityError:
-		return fmt.Errorf("%w: the peer ended the session with a security error", ErrTampered)
-	case jingle.ReasonUnsupportedApplications, jingle.ReasonUnsupportedTransports:
+		return ErrPeerAlarm
+	case jingle.ReasonUnsupportedApplications, jingle.ReasonUnsupportedTransports, jingle.ReasonIncompatibleParameters:
 		return fmt.Errorf("%w: %s", ErrNotSupported, end.Reason)
 	case jingle.ReasonTimeout, jingle.ReasonExpired:
 		return fmt.Errorf("the peer did not decide in time: %w", context.DeadlineExceeded)
+	case "":
+		return fmt.Errorf("%w: the peer does not know the session any more", ErrLost)
 	default:
 		return fmt.Errorf("%w: the peer ended the session (%s)", ErrLost, end.Reason)
 	}
