@@ -5,6 +5,7 @@
 package xtls
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,6 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"example.org/xtls/jingle"
-	"example.org/xtls/transport"
 )
 
 // A Conn is an established tunnel: a net.Conn whose octets only the two ends can
@@ -56,19 +56,19 @@ func (c *Conn) CloseWrite() error { return c.ioError("close", c.t.tls.CloseWrite
 
 // Close says goodbye, waits some seconds at most for what was written to leave,
 // and ends the Jingle session. It unblocks Read and Write. The second Close
-// returns net.ErrClosed.
+// returns net.ErrClosed. An error means that something written did not arrive.
 func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return net.ErrClosed
 	}
-	err := c.t.tls.Close() // close_notify, then the carrier
+	_ = c.t.tls.Close() // close_notify, then the carrier
 	c.t.terminate(jingle.ReasonSuccess)
 	<-c.t.received
 	c.t.client.forget(c)
-	if errors.Is(err, net.ErrClosed) || errors.Is(err, transport.ErrClosedByPeer) || c.t.ctx.Err() != nil {
-		return nil // the peer was faster; what it sent before could be read
+	if err := c.t.carrier.closeErr; err != nil {
+		return opError("close", c.t.state.Peer, lost(err))
 	}
-	return opError("close", c.t.state.Peer, err)
+	return nil // a close_notify that the peer does not want any more is no loss
 }
 
 // Abort ends the tunnel without a goodbye: what the peer reads then is not io.EOF
@@ -79,7 +79,7 @@ func (c *Conn) Abort() {
 		return
 	}
 	c.t.hangUp(net.ErrClosed)
-	_ = c.t.raw.Close()
+	_ = c.t.carrier.Close()
 	c.t.terminate(jingle.ReasonFailedApplication)
 	<-c.t.received
 	c.t.client.forget(c)
@@ -88,6 +88,20 @@ func (c *Conn) Abort() {
 // Done is closed when nothing more comes from the peer, because it ended the
 // tunnel, or because the tunnel was lost. What came before can still be read.
 func (c *Conn) Done() <-chan struct{} { return c.t.ctx.Done() }
+
+// Err says why Done is closed: nil if the peer ended the tunnel in order, or while
+// Done is open; net.ErrClosed if it was this end; else an error, such as
+// [ErrLost]. Whether everything was received only Read can tell.
+func (c *Conn) Err() error {
+	if c.t.ctx.Err() == nil {
+		return nil
+	}
+	cause := context.Cause(c.t.ctx)
+	if errors.Is(cause, errPeerDone) {
+		return nil
+	}
+	return opError("read", c.t.state.Peer, cause)
+}
 
 // LocalAddr returns the own full JID as a net.Addr.
 func (c *Conn) LocalAddr() net.Addr { return Addr{c.t.client.LocalAddr()} }

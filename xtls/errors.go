@@ -36,6 +36,10 @@ var (
 	ErrLost = errors.New("the tunnel was lost")
 )
 
+// errPeerDone: the peer ended the session in order. If it comes before the end of
+// the data, something is missing all the same.
+var errPeerDone = fmt.Errorf("%w: the peer ended the session", ErrLost)
+
 // errNoSecurity: the peer, or a server, left encryption out of the answer.
 var errNoSecurity = errors.New("it would go on without encryption")
 

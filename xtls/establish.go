@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -95,12 +94,12 @@ func (t *tunnel) awaitCarrier(ctx context.Context, c <-chan carrier) (carrier, e
 
 // protect turns the carrier into a Conn.
 func (t *tunnel) protect(ctx context.Context, raw transport.Conn) (*Conn, error) {
-	t.setRaw(raw)
+	t.setCarrier(raw)
 	t.state.Transport = "inband"
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })()
-	if err := t.secure(ctx, &watched{Conn: raw, alive: &t.alive}); err != nil {
+	if err := t.secure(ctx); err != nil {
 		return nil, err
 	}
 	if err := t.judge(ctx); err != nil {
@@ -145,10 +144,12 @@ func (t *tunnel) negotiation() *negotiation {
 	return n
 }
 
-// A watched carrier notes that something arrives.
+// A watched carrier notes that something arrives, and what became of what was
+// sent: crypto/tls mixes that up with its own goodbye.
 type watched struct {
-	net.Conn
-	alive *atomic.Bool
+	transport.Conn
+	alive    atomic.Bool // something arrived since the last heartbeat
+	closeErr error       // of Close
 }
 
 // Read reads and notes it.
@@ -158,4 +159,10 @@ func (c *watched) Read(p []byte) (int, error) {
 		c.alive.Store(true)
 	}
 	return n, err
+}
+
+// Close closes and remembers how.
+func (c *watched) Close() error {
+	c.closeErr = c.Conn.Close()
+	return c.closeErr
 }

@@ -21,10 +21,10 @@ import (
 // handshakeTime bounds the TLS handshake (design: nobody types during it).
 const handshakeTime = 20 * time.Second
 
-// secure runs TLS over raw, checks that the certificates are the ones that were
+// secure runs TLS over the carrier, checks that the certificates are the ones that were
 // signalled and, in extended mode, that both ends negotiated the same thing, and
 // derives the keys.
-func (t *tunnel) secure(ctx context.Context, raw net.Conn) error {
+func (t *tunnel) secure(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTime,
 		fmt.Errorf("no TLS handshake within %v: %w", handshakeTime, context.DeadlineExceeded))
 	defer cancel()
@@ -39,9 +39,9 @@ func (t *tunnel) secure(ctx context.Context, raw net.Conn) error {
 		return t.checkCertificate(leaf)
 	})
 	if t.initiator() {
-		t.tls = tls.Client(raw, cfg)
+		t.tls = tls.Client(t.carrier, cfg)
 	} else {
-		t.tls = tls.Server(raw, cfg)
+		t.tls = tls.Server(t.carrier, cfg)
 	}
 	if err := t.tls.HandshakeContext(ctx); err != nil {
 		return t.handshakeError(ctx, err, refused)

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"mellium.im/xmpp/jid"
@@ -59,13 +58,12 @@ type tunnel struct {
 	ctx    context.Context // ends, with its cause, when the session does
 	cancel context.CancelCauseFunc
 
-	tls   *tls.Conn
-	alive atomic.Bool // something arrived on the carrier since the last heartbeat
+	tls *tls.Conn
 
-	mu     sync.Mutex // protects the fields below
-	raw    transport.Conn
-	sealer *sealer
-	early  []*control // frames that came before the keys were known
+	mu      sync.Mutex // protects the fields below
+	carrier *watched   // set once
+	sealer  *sealer
+	early   []*control // frames that came before the keys were known
 }
 
 func newTunnel(c *Client, peer jid.JID, app App, initiator bool) *tunnel {
@@ -123,14 +121,14 @@ func (t *tunnel) next() (*jingle.Message, error) {
 			return m, nil
 		case !errors.Is(err, context.DeadlineExceeded) || t.js.Err() != nil:
 			return nil, endError(err)
-		case t.alive.Swap(false):
+		case t.heard():
 			continue
 		}
 		ctx, cancel = context.WithTimeout(context.Background(), heartbeatTime)
 		err = t.js.Ping(ctx)
 		cancel()
 		var refused stanza.Error
-		if err != nil && (errors.As(err, &refused) || !t.alive.Load()) {
+		if err != nil && (errors.As(err, &refused) || !t.heard()) {
 			return nil, fmt.Errorf("%w: the peer does not answer any more (%v)", ErrLost, err)
 		}
 	}
@@ -232,16 +230,21 @@ func (t *tunnel) send(ctx context.Context, f frame) error {
 	})
 }
 
-// setRaw makes the carrier known; false means that the session ended before.
-func (t *tunnel) setRaw(c transport.Conn) bool {
+// setCarrier makes the carrier known; if the session has ended before, so does it.
+func (t *tunnel) setCarrier(c transport.Conn) {
 	t.mu.Lock()
-	t.raw = c
+	t.carrier = &watched{Conn: c}
 	t.mu.Unlock()
 	if t.ctx.Err() != nil {
 		c.Abort(context.Cause(t.ctx))
-		return false
 	}
-	return true
+}
+
+// heard reports whether anything arrived on the carrier since it was asked last.
+func (t *tunnel) heard() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.carrier != nil && t.carrier.alive.Swap(false)
 }
 
 // hangUp ends whatever waits for the session, and the carrier: what has arrived
@@ -250,10 +253,10 @@ func (t *tunnel) hangUp(err error) {
 	t.client.log.Debugf("session %s with %s ended: %v", t.js.ID(), t.state.Peer, err)
 	t.cancel(err)
 	t.mu.Lock()
-	raw := t.raw
+	carrier := t.carrier
 	t.mu.Unlock()
-	if raw != nil {
-		raw.Abort(err)
+	if carrier != nil {
+		carrier.Abort(err)
 	}
 }
 
@@ -327,6 +330,8 @@ func endError(err error) error {
 		return fmt.Errorf("%w: %s", ErrNotSupported, end.Reason)
 	case jingle.ReasonTimeout, jingle.ReasonExpired:
 		return fmt.Errorf("the peer did not decide in time: %w", context.DeadlineExceeded)
+	case jingle.ReasonSuccess:
+		return errPeerDone
 	case "":
 		return fmt.Errorf("%w: the peer does not know the session any more", ErrLost)
 	default:

@@ -114,7 +114,7 @@ func (a PasswordAttempts) Begin(now time.Time) (PasswordAttempts, error) {
 // Succeed takes the attempt that Begin counted back, ends the row and the lock. Earlier
 // failures stay in Total: they were guesses at the same password.
 func (a PasswordAttempts) Succeed() PasswordAttempts {
-	return PasswordAttempts{Total: a.Total - 1}
+	return PasswordAttempts{Total: max(0, a.Total-1)}
 }
 
 // lockTime is how long a password is locked after the n-th failure in a row.
@@ -155,7 +155,8 @@ func (a SASAttempts) Begin(inSession int, now time.Time) (SASAttempts, error) {
 
 // Succeed takes the run that Begin counted back: the codes matched.
 func (a SASAttempts) Succeed() SASAttempts {
-	return SASAttempts{Failed: slices.Clone(a.Failed[:len(a.Failed)-1]), Total: a.Total - 1}
+	earlier := slices.Clone(a.Failed[:max(0, len(a.Failed)-1)])
+	return SASAttempts{Failed: earlier, Total: max(0, a.Total-1)}
 }
 
 // Clear is for the user who has read the warning.

@@ -5,6 +5,7 @@
 package cpace
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/hmac"
 	"crypto/rand"
@@ -39,12 +40,17 @@ type Exchange struct {
 	slot  Slot
 	sid   [32]byte
 
-	scalar  *ecdh.PrivateKey // ya or yb; nil once used
-	point   []byte           // own Ya or Yb
-	wantTag []byte           // Ta, which R waits for
-	isk     []byte
+	point []byte // own Ya or Yb
+	keys  hidden[*keys]
 
 	requested bool // I has seen the PW_REQUEST that may have crossed its PW_A
+}
+
+// keys are the secrets of an exchange, each set while it is needed.
+type keys struct {
+	scalar  *ecdh.PrivateKey // ya or yb, until it is used
+	wantTag []byte           // Ta, which R waits for
+	isk     []byte
 }
 
 // Initiate begins a run as I. run is 1 to 255 and rises by one per run in the session.
@@ -73,7 +79,7 @@ func newScalar() (s [pointBytes]byte) {
 }
 
 func newExchange(pw Password, run byte, slot Slot, c Context, scalar [pointBytes]byte) (*Exchange, error) {
-	if pw.secret == nil {
+	if pw.IsZero() {
 		return nil, errors.New("cpace: a secret is required")
 	}
 	if run == 0 {
@@ -82,16 +88,16 @@ func newExchange(pw Password, run byte, slot Slot, c Context, scalar [pointBytes
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	e := &Exchange{run: run, slot: slot, sid: c.SID}
-	g := generator([]byte(pw.secret.prs), c.channelID(), c.SID[:])
-	var err error
-	if e.scalar, err = ecdh.X25519().NewPrivateKey(scalar[:]); err != nil {
+	y, err := ecdh.X25519().NewPrivateKey(scalar[:])
+	if err != nil {
 		return nil, fmt.Errorf("cpace: %w", err)
 	}
-	if e.point, err = multiply(e.scalar, g[:]); err != nil {
+	g := generator([]byte(pw.prs()), c.channelID(), c.SID[:])
+	point, err := multiply(y, g[:])
+	if err != nil {
 		return nil, fmt.Errorf("cpace: generator: %w", err) // one in 2^255
 	}
-	return e, nil
+	return &Exchange{run: run, slot: slot, sid: c.SID, point: point, keys: hide(&keys{scalar: y})}, nil
 }
 
 // multiply is G_X25519.scalar_mult_vfy. crypto/ecdh refuses the all-zero result, G.I,
@@ -156,37 +162,39 @@ func (e *Exchange) takeA(f Frame) (Frame, error) {
 	if f.Slot() != e.slot {
 		return e.fail()
 	}
-	ada, adb := e.associated('I'), e.associated('R')
-	k, err := multiply(e.scalar, ya)
+	ada, adb, own := e.associated('I'), e.associated('R'), e.keys()
+	k, err := multiply(own.scalar, ya)
 	if err != nil {
 		return e.fail()
 	}
-	e.isk = sessionKey(e.sid[:], k, transcript(ya, ada, e.point, adb))
-	e.wantTag = tag(e.sid[:], e.isk, ya, ada)
-	e.scalar, e.state = nil, awaitC
-	return frame(TypeB, e.run, e.point, tag(e.sid[:], e.isk, e.point, adb)), nil
+	own.scalar = nil
+	own.isk = sessionKey(e.sid[:], k, transcript(ya, ada, e.point, adb))
+	own.wantTag = tag(e.sid[:], own.isk, ya, ada)
+	e.state = awaitC
+	return frame(TypeB, e.run, e.point, tag(e.sid[:], own.isk, e.point, adb)), nil
 }
 
-// takeB is I's: PW_B has arrived, PW_C is due. Nothing that depends on the secret may
-// be sent to who has not proven it: with Ta a peer could test a second guess.
+// takeB is I's: PW_B has arrived, PW_C is due. Ta goes only to who has proven that it
+// knows the secret: it is something to check a guess by.
 func (e *Exchange) takeB(f Frame) (Frame, error) {
 	yb, tb := f.body()[:pointBytes], f.body()[pointBytes:]
-	ada, adb := e.associated('I'), e.associated('R')
-	k, err := multiply(e.scalar, yb)
+	ada, adb, own := e.associated('I'), e.associated('R'), e.keys()
+	k, err := multiply(own.scalar, yb)
 	if err != nil {
 		return e.fail()
 	}
-	e.isk = sessionKey(e.sid[:], k, transcript(e.point, ada, yb, adb))
-	if !hmac.Equal(tb, tag(e.sid[:], e.isk, yb, adb)) {
+	own.scalar = nil
+	own.isk = sessionKey(e.sid[:], k, transcript(e.point, ada, yb, adb))
+	if !hmac.Equal(tb, tag(e.sid[:], own.isk, yb, adb)) {
 		return e.fail()
 	}
-	e.scalar, e.state = nil, awaitOK
-	return frame(TypeC, e.run, tag(e.sid[:], e.isk, e.point, ada)), nil
+	e.state = awaitOK
+	return frame(TypeC, e.run, tag(e.sid[:], own.isk, e.point, ada)), nil
 }
 
 // takeC is R's: PW_C has arrived, PW_OK is due.
 func (e *Exchange) takeC(f Frame) (Frame, error) {
-	if !hmac.Equal(f.body(), e.wantTag) {
+	if !hmac.Equal(f.body(), e.keys().wantTag) {
 		return e.fail()
 	}
 	e.forget(done)
@@ -217,10 +225,11 @@ func (e *Exchange) Abort(r Reason) Frame {
 // forget ends the run and drops what is not needed any more.
 func (e *Exchange) forget(s state) {
 	e.state = s
-	e.scalar, e.point, e.wantTag = nil, nil, nil
+	own := e.keys()
+	own.scalar, own.wantTag = nil, nil
 	if s != done {
-		clear(e.isk)
-		e.isk = nil
+		clear(own.isk)
+		own.isk = nil
 	}
 }
 
@@ -235,10 +244,10 @@ func (e *Exchange) ISK() []byte {
 	if !e.Done() {
 		return nil
 	}
-	return append([]byte(nil), e.isk...)
+	return bytes.Clone(e.keys().isk)
 }
 
-// Format implements fmt.Formatter so that no verb prints a key.
+// Format implements fmt.Formatter so that every verb prints the same, and no key.
 func (e *Exchange) Format(s fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(s, "cpace.Exchange(run %d)", e.run)
 }

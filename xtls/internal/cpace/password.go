@@ -35,13 +35,11 @@ var (
 )
 
 // A Password is a secret that two people share, in the form that goes into the
-// exchange. The zero value is none. It is not shown by fmt, and cannot be taken out.
-type Password struct {
-	// A pointer, because fmt follows none inside other structs.
-	secret *secret
-}
+// exchange. The zero value is none. No print shows it, and it cannot be taken out.
+type Password struct{ prs hidden[string] }
 
-type secret struct{ prs string }
+// IsZero reports whether p is no secret.
+func (p Password) IsZero() bool { return p.prs == nil }
 
 // NewCode makes a one-time code of 30 random bits. display is what its owner reads to
 // the other person, like "x9a-4up". It is used as [CodeAttempts] says.
@@ -52,7 +50,7 @@ func NewCode() (pw Password, display string) {
 		b[i] = codeAlphabet[b[i]%byte(len(codeAlphabet))] // 256 is a multiple of 32
 	}
 	code := string(b[:])
-	return Password{&secret{code}}, code[:CodeLength/2] + "-" + code[CodeLength/2:]
+	return Password{hide(code)}, code[:CodeLength/2] + "-" + code[CodeLength/2:]
 }
 
 // ParseCode reads a one-time code as somebody typed it: upper or lower case, with
@@ -77,7 +75,7 @@ func ParseCode(typed string) (Password, error) {
 	if b.Len() != CodeLength {
 		return Password{}, ErrCodeLength
 	}
-	return Password{&secret{b.String()}}, nil
+	return Password{hide(b.String())}, nil
 }
 
 // ParsePassword reads a password as somebody typed it, by the OpaqueString profile of
@@ -100,11 +98,18 @@ func ParsePassword(typed string) (Password, error) {
 	case len(prs) > MaxPassword:
 		return Password{}, ErrPasswordTooLong
 	default:
-		return Password{&secret{prs}}, nil
+		return Password{hide(prs)}, nil
 	}
 }
 
-// Format implements fmt.Formatter so that no verb prints the secret.
+// Format implements fmt.Formatter so that every verb prints the same, and no secret.
 func (Password) Format(s fmt.State, _ rune) {
 	_, _ = s.Write([]byte("cpace.Password(hidden)"))
 }
+
+// A hidden holds a value that no print shows. Package fmt does not call the Format of
+// values in unexported fields of other structs, but looks inside them, through pointers
+// too; of a function it shows no more than the address. Nil holds nothing.
+type hidden[T any] func() T
+
+func hide[T any](v T) hidden[T] { return func() T { return v } }

@@ -1,0 +1,274 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"mellium.im/xmpp/jid"
+
+	"example.org/xtls/fingerprint"
+	"example.org/xtls/xtls"
+)
+
+// The exit codes. They are a contract.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitServer      = 3 // own server: DNS, TLS, login
+	exitPeer        = 4 // peer offline, no XTLS, or ambiguous device
+	exitUnknown     = 5 // peer unknown and nobody to ask
+	exitAlarm       = 6 // key changed, or signalling tampered with
+	exitDeclined    = 7
+	exitTimeout     = 8
+	exitLost        = 9
+	exitInterrupted = 130
+)
+
+// exitCode is the one place where errors become exit codes. An alarm goes before
+// everything: it must not hide behind another error of the same moment.
+func exitCode(err error) int {
+	var usage *usageError
+	var timed *timeoutError
+	switch {
+	case err == nil:
+		return exitOK
+	case isAlarm(err):
+		return exitAlarm
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &timed):
+		return exitTimeout
+	case isLogin(err):
+		return exitServer
+	case errors.Is(err, xtls.ErrUnverified):
+		return exitUnknown
+	case errors.Is(err, xtls.ErrPeerUnavailable), errors.Is(err, xtls.ErrNotSupported), isAmbiguous(err):
+		return exitPeer
+	case errors.Is(err, xtls.ErrDeclined):
+		return exitDeclined
+	case errors.Is(err, context.DeadlineExceeded):
+		return exitTimeout
+	case errors.Is(err, xtls.ErrLost):
+		return exitLost
+	default:
+		return exitFailure
+	}
+}
+
+// isAlarm reports whether somebody may be in the middle.
+func isAlarm(err error) bool {
+	var changed *xtls.KeyChangedError
+	var known *fingerprint.ChangedError
+	var other *fingerprint.OtherPeerError
+	var revoked *fingerprint.RevokedError
+	return errors.As(err, &changed) || errors.As(err, &known) || errors.As(err, &other) || errors.As(err, &revoked) ||
+		errors.Is(err, xtls.ErrTampered) || errors.Is(err, xtls.ErrPeerAlarm) || errors.Is(err, xtls.ErrControl)
+}
+
+// isLogin reports whether it was the own server that could not be used.
+func isLogin(err error) bool {
+	var op *xtls.OpError
+	return errors.As(err, &op) && op.Op == "login"
+}
+
+func isAmbiguous(err error) bool {
+	var ambiguous *ambiguousError
+	return errors.As(err, &ambiguous)
+}
+
+// A usageError is a command line, environment or configuration that cannot be
+// followed.
+type usageError struct {
+	err  error
+	hint string // what to type instead
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{err: fmt.Errorf(format, args...)}
+}
+
+// A timeoutError says that --timeout has passed.
+type timeoutError struct {
+	after time.Duration
+	step  string // what was going on
+}
+
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("timed out after %v while %s", e.after, e.step)
+}
+
+// Is makes it a deadline like others.
+func (e *timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// An ambiguousError says that an account has several devices that answer.
+type ambiguousError struct {
+	peer  jid.JID
+	found []jid.JID
+}
+
+func (e *ambiguousError) Error() string {
+	names := make([]string, len(e.found))
+	for i, j := range e.found {
+		names[i] = printable(j.String())
+	}
+	return fmt.Sprintf("%s is there with %d devices: %s", e.peer, len(e.found), strings.Join(names, ", "))
+}
+
+// An unknownError is a refusal of a peer whose key is unknown.
+type unknownError struct {
+	peer jid.JID // bare
+	key  fingerprint.Fingerprint
+	why  string
+}
+
+func (e *unknownError) Error() string {
+	return fmt.Sprintf("the key of %s is NEW: %s", e.peer, e.why)
+}
+
+// Unwrap makes it an xtls.ErrUnverified.
+func (e *unknownError) Unwrap() error { return xtls.ErrUnverified }
+
+// hint says what an error means for the user and what to type next.
+func hint(err error) string {
+	var usage *usageError
+	var access *permissionError
+	switch {
+	case errors.As(err, &usage):
+		return usage.hint
+	case errors.As(err, &access):
+		return "type: chmod 600 " + shellWord(access.name)
+	}
+	switch exitCode(err) {
+	case exitServer:
+		return loginHint(err)
+	case exitPeer:
+		return peerHint(err)
+	case exitUnknown:
+		return unknownHint(err)
+	case exitAlarm:
+		return alarmHint(err)
+	case exitDeclined:
+		return "the peer said no, or does not know your key yet; tell it yours (xtls-demo id), then it can type: xtls-demo peers pin YOUR-JID FINGERPRINT"
+	case exitTimeout:
+		return "allow more time with --timeout 10m, or --timeout 0 for no limit"
+	case exitLost:
+		return "what arrived until then is not complete; start again"
+	default:
+		return ""
+	}
+}
+
+func loginHint(err error) string {
+	var name *x509.HostnameError
+	var authority *x509.UnknownAuthorityError
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, xtls.ErrLogin):
+		return "check the address and the password: xtls-demo login JID"
+	case errors.Is(err, xtls.ErrNoTLS):
+		return "without TLS there is no login; is this the right server? --server HOST:PORT, or xmpps://HOST:PORT for direct TLS"
+	case asValue(err, name), asValue(err, authority):
+		return "the certificate of the server is not valid for this account; if the server has an authority of its own, name its file: --server-ca FILE"
+	case errors.As(err, &dns):
+		return "the domain of the account has no such server; is the address right? --server HOST:PORT names one"
+	default:
+		return "is the server reachable? --server HOST:PORT names another one"
+	}
+}
+
+// asValue is errors.As for error types whose values are not pointers.
+func asValue[T error](err error, _ *T) bool {
+	var target T
+	return errors.As(err, &target)
+}
+
+func peerHint(err error) string {
+	var ambiguous *ambiguousError
+	switch {
+	case errors.As(err, &ambiguous):
+		return "name the device you mean, for example: " + shellWord(ambiguous.found[0].String())
+	case errors.Is(err, xtls.ErrNotSupported):
+		return "nothing was sent; the peer needs a program that speaks XTLS, such as: xtls-demo serve"
+	default:
+		return "the peer must be running, for example: xtls-demo serve --stdio"
+	}
+}
+
+func unknownHint(err error) string {
+	var unknown *unknownError
+	if !errors.As(err, &unknown) {
+		return "compare the peer's fingerprint (xtls-demo id, over there), then: xtls-demo peers pin JID FINGERPRINT"
+	}
+	return fmt.Sprintf("ask the peer, outside of XMPP, for the output of xtls-demo id; if it is this key, type: xtls-demo peers pin %s %s; "+
+		"or take the key as it comes with --accept-new", shellWord(unknown.peer.String()), unknown.key)
+}
+
+func alarmHint(err error) string {
+	var changed *xtls.KeyChangedError
+	var other *fingerprint.OtherPeerError
+	var revoked *fingerprint.RevokedError
+	switch {
+	case errors.As(err, &revoked):
+		return "you revoked this key; nobody who uses it can be trusted to be the peer"
+	case errors.As(err, &changed):
+		return fmt.Sprintf("only if the peer confirms its new key by another way than XMPP, type: xtls-demo peers forget %s", shellWord(changed.Peer.String()))
+	case errors.As(err, &other):
+		word := shellWord(other.Other.String())
+		return fmt.Sprintf("a key belongs to one address; only if you know why %s lost it, type: xtls-demo peers forget %s", word, word)
+	default:
+		return "nothing that arrived this way was handed out; try over another server, and tell the peer by another way than XMPP"
+	}
+}
+
+// explanation is the text between error and hint, for what must not be
+// overlooked.
+func explanation(err error) string {
+	var changed *xtls.KeyChangedError
+	if !errors.As(err, &changed) {
+		return ""
+	}
+	best := changed.Want[0]
+	for _, r := range changed.Want[1:] {
+		if r.Level == fingerprint.LevelVerified && best.Level != fingerprint.LevelVerified {
+			best = r
+		}
+	}
+	known := "you have used since " + day(best.First) + " (never checked)"
+	switch best.Level {
+	case fingerprint.LevelVerified:
+		known = "you verified on " + day(best.Verified)
+	case fingerprint.LevelRevoked:
+		known = "you knew, which is revoked"
+	}
+	return fmt.Sprintf(`
+  STOP. The key of %s has CHANGED. It is not the one %s.
+    was  %s
+    now  %s
+  Either the peer has a new installation, or somebody (for example a server) is
+  between you. Nothing was sent.
+  Ask the peer by telephone or in person, not over XMPP, before you go on.
+`, printable(changed.Peer.String()), known, best.Key.Grouped(), changed.Got.Grouped())
+}
+
+// day formats a date of the trust store.
+func day(t time.Time) string {
+	if t.IsZero() {
+		return "an unknown day"
+	}
+	return t.Format(time.DateOnly)
+}

@@ -1,0 +1,59 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"strings"
+
+	"example.org/xtls/xtls"
+)
+
+// tunnelUp reports an established tunnel: to people if the key is new, so that
+// they see that it is pinned now, else only to those who want details.
+func (a *app) tunnelUp(s xtls.State) {
+	a.tunnelEvent(s)
+	if s.Level == xtls.LevelServerVouched {
+		a.ui.say("%s", describe(s))
+		return
+	}
+	a.ui.detail("%s", describe(s))
+}
+
+// tunnelEvent reports an established tunnel to programs.
+func (a *app) tunnelEvent(s xtls.State) {
+	a.ui.event("tunnel", "peer", s.Peer, "service", s.App.Service, "level", s.Level, "method", s.Method,
+		"path", s.Transport, "tls", tls.VersionName(s.TLSVersion), "group", s.Group, "pq", s.PostQuantum(),
+		"draft", s.Draft, "fingerprint", s.Fingerprint)
+}
+
+// describe is one line on a tunnel.
+func describe(s xtls.State) string {
+	service := ""
+	if s.App.Service != "" {
+		service = " " + s.App.Service
+	}
+	quantum := "not post-quantum"
+	if s.PostQuantum() {
+		quantum = "post-quantum"
+	}
+	path := strings.ReplaceAll(s.Transport, "inband", "in-band")
+	return fmt.Sprintf("%s%s: %s; %s, %s, %s (%s)", s.Peer, service, standing(s), path, tls.VersionName(s.TLSVersion), s.Group, quantum)
+}
+
+// standing is what is known of the peer's key: NEW, PINNED or VERIFIED.
+func standing(s xtls.State) string {
+	switch s.Level {
+	case xtls.LevelServerVouched:
+		return "NEW, pinned now, never checked"
+	case xtls.LevelPinned:
+		return "PINNED, the same key as on " + day(s.First) + ", never checked"
+	case xtls.LevelVerified:
+		return fmt.Sprintf("VERIFIED (%s, %s)", s.Method, day(s.Verified))
+	default:
+		return s.Level.String()
+	}
+}
