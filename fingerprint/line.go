@@ -29,35 +29,99 @@ const (
 // blanks separate the fields of a line. The carriage return is there for editors that end lines with it.
 const blanks = " \t\r"
 
-// parseLine reads a line of a store. ok is false if it holds no record: it is empty or a comment. comment is the comment after a record,
-// from its # on.
-func parseLine(text string) (r Record, comment string, ok bool, err error) {
+// A line of a store: about a key, about a peer, or neither.
+type line struct {
+	text    string  // as in the file
+	record  *Record // what it says of a key, or nil
+	peer    *Peer   // what it says of a peer, or nil
+	comment string  // after a record or a peer, from its # on
+}
+
+// parseLine reads a line of a store.
+func parseLine(text string) (line, error) {
+	l := line{text: text}
 	fields, comment, err := splitLine(text)
 	if err != nil || len(fields) == 0 {
-		return Record{}, comment, false, err
+		return l, err
 	}
+	l.comment = comment
+	if len(fields) > 1 && fields[1].raw == peerWord {
+		l.peer, err = parsePeer(fields)
+	} else {
+		l.record, err = parseRecord(fields)
+	}
+	return l, err
+}
+
+// newLine writes what l says and reads it again: a line that would not come back as it was is refused before it is in a file.
+func newLine(l line) (line, error) {
+	text := l.write()
+	if len(text) > maxLine {
+		return line{}, fmt.Errorf("it takes a line of %d octets, more than %d", len(text), maxLine)
+	}
+	read, err := parseLine(text)
+	if err != nil || !read.address().Equal(l.address()) || read.write() != text {
+		return line{}, fmt.Errorf("it cannot be written as a line: %s", quote(text))
+	}
+	return read, nil
+}
+
+// write returns the text for what l says; for a line that says nothing, the text it has.
+func (l line) write() string {
+	switch {
+	case l.record != nil:
+		return l.record.line(l.comment)
+	case l.peer != nil:
+		return l.peer.line(l.comment)
+	}
+	return l.text
+}
+
+// address is that of the peer concerned, or the zero JID.
+func (l line) address() jid.JID {
+	switch {
+	case l.record != nil:
+		return l.record.Peer
+	case l.peer != nil:
+		return l.peer.JID
+	}
+	return jid.JID{}
+}
+
+// parseRecord reads a line about a key.
+func parseRecord(fields []field) (*Record, error) {
 	const fixed = 4
 	if len(fields) < fixed {
-		return Record{}, "", false, errors.New("a line needs an address, a key, a level and a method")
+		return nil, errors.New("a line needs an address, a key, a level and a method")
 	}
+	r := new(Record)
+	var err error
 	if r.Peer, err = fields[0].peer(); err != nil {
-		return Record{}, "", false, err
+		return nil, err
 	}
 	if r.Key, err = Parse(fields[1].raw); err != nil {
-		return Record{}, "", false, errors.New(strings.TrimPrefix(err.Error(), "fingerprint: "))
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "fingerprint: "))
 	}
 	r.Level, r.Method = Level(fields[2].raw), Method(fields[3].raw)
+	if err := setAll(fields[fixed:], r.set); err != nil {
+		return nil, err
+	}
+	return r, r.check()
+}
+
+// setAll calls set for each field after the fixed ones, of which none may occur twice.
+func setAll(fields []field, set func(field) error) error {
 	seen := make(map[string]bool)
-	for _, f := range fields[fixed:] {
+	for _, f := range fields {
 		if seen[f.name] {
-			return Record{}, "", false, fmt.Errorf("%s is given twice", f.what())
+			return fmt.Errorf("%s is given twice", f.what())
 		}
 		seen[f.name] = true
-		if err := r.set(f); err != nil {
-			return Record{}, "", false, err
+		if err := set(f); err != nil {
+			return err
 		}
 	}
-	return r, comment, true, r.check()
+	return nil
 }
 
 // set puts one of the fields after the fixed ones into r.
@@ -79,11 +143,7 @@ func (r *Record) set(f field) error {
 
 // line returns r as a line of a store.
 func (r Record) line(comment string) string {
-	peer := r.Peer.String()
-	if !plain(peer) || peer[0] == '#' {
-		peer = strconv.Quote(peer)
-	}
-	parts := []string{peer, keyPrefix + r.Key.String(), string(r.Level), string(r.Method)}
+	parts := []string{writeAddress(r.Peer), keyPrefix + r.Key.String(), string(r.Level), string(r.Method)}
 	date := func(name string, t time.Time) {
 		if !t.IsZero() {
 			parts = append(parts, name+"="+t.Format(time.DateOnly))
@@ -92,7 +152,27 @@ func (r Record) line(comment string) string {
 	date(attrFirst, r.First)
 	date(attrLast, r.Last)
 	date(attrVerified, r.Verified)
-	for _, a := range r.Attrs {
+	parts = append(parts, writeAttrs(r.Attrs)...)
+	if r.Label != "" {
+		parts = append(parts, strconv.Quote(r.Label))
+	}
+	if comment != "" {
+		parts = append(parts, comment)
+	}
+	return strings.Join(parts, " ")
+}
+
+func writeAddress(j jid.JID) string {
+	text := j.String()
+	if !plain(text) || text[0] == '#' {
+		return strconv.Quote(text)
+	}
+	return text
+}
+
+func writeAttrs(attrs []Attr) []string {
+	var parts []string
+	for _, a := range attrs {
 		switch {
 		case a.Value == "":
 			parts = append(parts, a.Key)
@@ -102,13 +182,7 @@ func (r Record) line(comment string) string {
 			parts = append(parts, a.Key+"="+strconv.Quote(a.Value))
 		}
 	}
-	if r.Label != "" {
-		parts = append(parts, strconv.Quote(r.Label))
-	}
-	if comment != "" {
-		parts = append(parts, comment)
-	}
-	return strings.Join(parts, " ")
+	return parts
 }
 
 // plain reports whether s, not empty, can stand in a line without quotes.

@@ -13,14 +13,20 @@ import (
 	"mellium.im/xmpp/jid"
 )
 
-// A Level says how much is known of a key. The values are the words in the file.
+// A Level says how much is known of a key. The values are the words in the file. What certification and the user's own check are worth is for the
+// caller to say (security.md 3.3); all that the order pinned, ca, verified means here is that pinning never leads back in it.
 type Level string
 
 const (
 	// LevelPinned is a key that was there before, and nobody has ever checked that it is the peer's.
 	LevelPinned Level = "pinned"
+	// LevelCA is a key certified, for the peer's address, by an authority that the user chose.
+	LevelCA Level = "ca"
 	// LevelVerified is a key that the user has checked.
 	LevelVerified Level = "verified"
+	// LevelRevoked is a key that is refused whoever shows it and whatever else speaks for it: see [Store.Revoke]. The rest of the
+	// record says what it was before.
+	LevelRevoked Level = "revoked"
 )
 
 // A Method says how a key reached its level. The values are the words in the file.
@@ -34,7 +40,7 @@ const (
 	MethodCA          Method = "ca"          // certified by an authority that the user chose
 )
 
-// An Attr is a further fact about a key: key=value in the file, or just key if Value is empty. Key is 1 to 64 of A-Z a-z 0-9 . _ -; Value is any
+// An Attr is a further fact about a key or a peer: key=value in the file, or just key if Value is empty. Key is 1 to 64 of A-Z a-z 0-9 . _ -; Value is any
 // text. This package gives attributes no meaning and loses none.
 type Attr struct{ Key, Value string }
 
@@ -44,8 +50,8 @@ type Record struct {
 	Key    Fingerprint
 	Level  Level
 	Method Method
-	// First and Last are the days on which the key was first and last seen, Verified the day of the last verification: midnight UTC,
-	// zero if not known.
+	// First and Last are the days on which the key was first and last seen, Verified the day of the last verification or
+	// certification: midnight UTC, zero if not known.
 	First, Last, Verified time.Time
 	// Label is the user's name for the device or person, empty if none was given.
 	Label string
@@ -70,9 +76,10 @@ func (r Record) check() error {
 		return errors.New("no key given")
 	}
 	switch r.Level {
-	case LevelPinned, LevelVerified:
+	case LevelPinned, LevelCA, LevelVerified, LevelRevoked:
 	default:
-		return fmt.Errorf("unknown level %s (this version knows %s and %s)", quote(string(r.Level)), LevelPinned, LevelVerified)
+		return fmt.Errorf("unknown level %s (this version knows %s, %s, %s and %s)",
+			quote(string(r.Level)), LevelPinned, LevelCA, LevelVerified, LevelRevoked)
 	}
 	switch r.Method {
 	case MethodTOFU, MethodSAS, MethodPassword, MethodFingerprint, MethodCA:
@@ -82,11 +89,22 @@ func (r Record) check() error {
 	if r.Level == LevelVerified && r.Method == MethodTOFU {
 		return fmt.Errorf("%s cannot be the method of a %s key", MethodTOFU, LevelVerified)
 	}
-	for i, a := range r.Attrs {
+	if r.Level == LevelCA && r.Method != MethodCA {
+		return fmt.Errorf("%s cannot be the method of a %s key", r.Method, LevelCA)
+	}
+	return checkAttrs(r.Attrs, attrFirst, attrLast, attrVerified)
+}
+
+// checkAttrs reports what is wrong with the attributes of a line. The names of its other fields are reserved.
+func checkAttrs(attrs []Attr, reserved ...string) error {
+	for i, a := range attrs {
+		if slices.Contains(reserved, a.Key) {
+			return fmt.Errorf("attribute %s is reserved", quote(a.Key))
+		}
 		if err := a.check(); err != nil {
 			return err
 		}
-		if slices.ContainsFunc(r.Attrs[:i], func(b Attr) bool { return a.Key == b.Key }) {
+		if slices.ContainsFunc(attrs[:i], func(b Attr) bool { return a.Key == b.Key }) {
 			return fmt.Errorf("attribute %s is given twice", quote(a.Key))
 		}
 	}
@@ -94,10 +112,6 @@ func (r Record) check() error {
 }
 
 func (a Attr) check() error {
-	switch a.Key {
-	case attrFirst, attrLast, attrVerified:
-		return fmt.Errorf("attribute %s is reserved for a date", quote(a.Key))
-	}
 	valid := len(a.Key) > 0 && len(a.Key) <= maxAttrKey
 	for _, c := range []byte(a.Key) {
 		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
@@ -110,11 +124,11 @@ func (a Attr) check() error {
 }
 
 // merged returns r, a known key, after it has been pinned once more as r2 says. Knowledge is added, never taken away: a verified key stays
-// verified.
+// verified, a certified one certified.
 func (r Record) merged(r2 Record, today time.Time) Record {
 	r = r.clone()
-	if r2.Level == LevelVerified {
-		r.Level, r.Method, r.Verified = LevelVerified, r2.Method, today
+	if r2.Level == LevelVerified || r2.Level == LevelCA && r.Level != LevelVerified {
+		r.Level, r.Method, r.Verified = r2.Level, r2.Method, today
 	}
 	if today.After(r.Last) {
 		r.Last = today

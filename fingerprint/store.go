@@ -60,6 +60,7 @@ func NewMemory() *Store { return &Store{table: newTable()} }
 //   - [ErrUnknown]: nothing is known of the peer;
 //   - *[ChangedError]: the peer is known by other keys;
 //   - *[OtherPeerError]: the key is known as somebody else's;
+//   - *[RevokedError]: the key is the peer's, and revoked;
 //   - anything else: the store cannot be read, or peer is the zero JID. Nothing may be concluded.
 func (s *Store) Check(peer jid.JID, f Fingerprint) (Record, error) {
 	peer, err := bare(peer)
@@ -77,12 +78,16 @@ func (s *Store) Check(peer jid.JID, f Fingerprint) (Record, error) {
 // Level and Method; Label and Attrs may be given; the dates come from now. It returns when the change is on the disk.
 //
 // If the key is known, the record only gains: a level is never lowered, a label not given is kept, an attribute not given is kept. If the
-// key is new, but the peer is known by others, a verified one is added; one that is only to be pinned is refused with a
-// *[ChangedError]: see [Store.PinAnother]. The key of somebody else is always refused, with an *[OtherPeerError].
+// key is new, but the peer is known by others, a verified one is added, and a certified one unless another is verified; one that is only
+// to be pinned is refused with a *[ChangedError]: see [Store.PinAnother]. The key of somebody else is always refused, with an
+// *[OtherPeerError], and a revoked one with a *[RevokedError].
+//
+// A key that the user has verified (the method is not [MethodCA]) also settles what was open with the peer, in the same replacement of the file:
+// Disputed, Interrupted and SASFailures of its [Peer] are cleared.
 func (s *Store) Pin(r Record, now time.Time) (Record, error) { return s.pin(r, false, now) }
 
 // PinAnother is [Store.Pin] after the user has been asked about a *[ChangedError] and said that it is another device of the peer. It pins a
-// further key unverified, unless any key of the peer is verified: then only another verification can add one (security.md
+// further key unverified, unless any key of the peer is verified or certified: then only the like of it can add one (security.md
 // section 4), and the *[ChangedError] is returned again.
 func (s *Store) PinAnother(r Record, now time.Time) (Record, error) { return s.pin(r, true, now) }
 
@@ -91,21 +96,16 @@ func (s *Store) pin(r Record, another bool, now time.Time) (Record, error) {
 	if r.Peer, err = bare(r.Peer); err == nil {
 		err = r.check()
 	}
+	if err == nil && r.Level == LevelRevoked {
+		err = errors.New("a key is not revoked by pinning it; see Revoke")
+	}
 	if err == nil && now.IsZero() {
 		err = errors.New("no time given")
 	}
 	if err != nil {
 		return Record{}, fmt.Errorf("fingerprint: pin: %w", err)
 	}
-	t, err := s.change(func(t *table) (*table, error) {
-		t, err := t.pinned(r, another, day(now))
-		var changed *ChangedError
-		var other *OtherPeerError
-		if err != nil && !errors.As(err, &changed) && !errors.As(err, &other) {
-			err = fmt.Errorf("fingerprint: pin: %w", err)
-		}
-		return t, err
-	})
+	t, err := s.change(func(t *table) (*table, error) { return t.pinned(r, another, day(now)) })
 	if err != nil {
 		return Record{}, err
 	}
@@ -134,8 +134,41 @@ func (s *Store) Touch(peer jid.JID, f Fingerprint, now time.Time) error {
 	return err
 }
 
-// Forget removes all keys of the peer, verified ones too, and returns how many there were. None is no error. Comments on lines of their own
+// Revoke marks the key f of the peer as one to refuse from now on, and returns its record. Nothing else is removed or changed; the other keys of
+// the peer stay good. A key that is not known as the peer's is not added: the error is that of [Store.Check]. Revoking twice is no
+// error. Only editing the file undoes it.
+func (s *Store) Revoke(peer jid.JID, f Fingerprint) (Record, error) {
+	peer, err := bare(peer)
+	if err != nil {
+		return Record{}, fmt.Errorf("fingerprint: revoke: %w", err)
+	}
+	t, err := s.change(func(t *table) (*table, error) {
+		r, err := t.check(peer, f)
+		var revoked *RevokedError
+		switch {
+		case errors.As(err, &revoked):
+			return t, nil
+		case err != nil:
+			return nil, err
+		}
+		r.Level = LevelRevoked
+		if t, err = t.with(r); err != nil {
+			return nil, fmt.Errorf("fingerprint: revoke: %w", err)
+		}
+		return t, nil
+	})
+	if err != nil {
+		return Record{}, err
+	}
+	return t.lines[t.owner[f]].record.clone(), nil
+}
+
+// Forget removes the keys of the peer, verified ones too, and returns how many there were. None is no error. Comments on lines of their own
 // stay.
+//
+// What stays as well is what somebody in the middle would like to see forgotten, since a changed key is what makes users call this:
+// revoked keys, and all that [Store.Peer] tells. A new verification clears what it settles (see [Store.Pin]), [Store.ChangePeer]
+// the rest, and an editor everything.
 func (s *Store) Forget(peer jid.JID) (n int, err error) {
 	peer, err = bare(peer)
 	if err != nil {
@@ -235,12 +268,16 @@ func (s *Store) change(edit func(*table) (*table, error)) (*table, error) {
 }
 
 func (s *Store) changeMemory(edit func(*table) (*table, error)) (*table, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	after, err := edit(s.table)
+	before, err := s.load()
 	if err != nil {
 		return nil, err
 	}
+	after, err := edit(before)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.table = after
 	return after, nil
 }

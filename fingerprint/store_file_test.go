@@ -81,9 +81,10 @@ func TestBrokenStore(t *testing.T) {
 		{"no fingerprint", "# x\n\nbob@example.net xyz pinned tofu\n", 3, `"xyz" is not a fingerprint`},
 		{"cut fingerprint", "bob@example.net " + k1[:62] + " pinned tofu\n", 1, "62 hexadecimal digits"},
 		{"zero fingerprint", "bob@example.net " + strings.Repeat("0", 64) + " pinned tofu\n", 1, "no key"},
-		{"level of the future", "bob@example.net " + k1 + " revoked sas\n", 1, `unknown level "revoked"`},
+		{"level of the future", "bob@example.net " + k1 + " burnt sas\n", 1, `unknown level "burnt"`},
 		{"method of the future", "bob@example.net " + k1 + " verified telepathy\n", 1, `unknown method "telepathy"`},
 		{"verified by nothing", "bob@example.net " + k1 + " verified tofu\n", 1, "cannot be the method"},
+		{"certified by nobody", "bob@example.net " + k1 + " ca sas\n", 1, "cannot be the method"},
 		{"no such day", "bob@example.net " + k1 + " pinned tofu last=2026-02-30\n", 1, "not a date"},
 		{"date without value", "bob@example.net " + k1 + " pinned tofu first\n", 1, "not a date"},
 		{"attribute twice", "bob@example.net " + k1 + " pinned tofu x=1 x=2\n", 1, `"x" is given twice`},
@@ -123,7 +124,14 @@ func testBroken(t *testing.T, good, broken string, line int, why string) {
 	_, errPeers := s.Peers()
 	_, errForget := s.Forget(bob)
 	errTouch := s.Touch(bob, key1, noon)
-	for i, err := range []error{errOpen, errCheck, errPin, errRecords, errPeers, errForget, errTouch} {
+	_, errRevoke := s.Revoke(bob, key1)
+	_, errPeer := s.Peer(bob)
+	_, errFacts := s.PeerFacts()
+	_, errChange := s.ChangePeer(bob, func(*fingerprint.Peer) error {
+		t.Error("ChangePeer called its function on a broken store")
+		return nil
+	})
+	for i, err := range []error{errOpen, errCheck, errPin, errRecords, errPeers, errForget, errTouch, errRevoke, errPeer, errFacts, errChange} {
 		if err == nil || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), where) {
 			t.Errorf("error %d = %v, want one with %q and %q", i, err, where, why)
 		}

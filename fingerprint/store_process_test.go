@@ -20,8 +20,44 @@ import (
 	"mellium.im/xmpp/jid"
 )
 
-// writerEnv makes the test binary a process that pins keys: "id count file", count 0 for no end.
+// writerEnv makes the test binary a process that writes: "what id count file", count 0 for no end, with what one of jobs.
 const writerEnv = "XTLS_TEST_FINGERPRINT_WRITER"
+
+// jobs are what a writer can do count times. Each calls done with its progress once this is said to be on the disk.
+var jobs = map[string]func(s *fingerprint.Store, id string, count int, done func(i int)) error{
+	"pin":   write,
+	"count": countUp,
+	"die": func(s *fingerprint.Store, id string, count int, _ func(int)) error {
+		return countUp(s, id, count, func(int) { die() })
+	},
+}
+
+// countUp counts interrupted verifications with the peer of the writer.
+func countUp(s *fingerprint.Store, id string, count int, done func(i int)) error {
+	for i := 0; count == 0 || i < count; i++ {
+		p, err := s.ChangePeer(writerPeer(id), func(p *fingerprint.Peer) error {
+			p.Interrupted++
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		done(p.Interrupted)
+	}
+	return nil
+}
+
+// die ends this process at once, as SIGKILL does.
+func die() {
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = self.Kill()
+	}
+	if err != nil {
+		panic(err)
+	}
+	select {}
+}
 
 // writerKey is the i-th key that the writer id pins.
 func writerKey(id string, i int) fingerprint.Fingerprint {
@@ -42,15 +78,15 @@ func write(s *fingerprint.Store, id string, count int, done func(i int)) error {
 }
 
 func runWriter(job string) int {
-	var id, name string
+	var what, id, name string
 	var count int
-	if _, err := fmt.Sscanf(job, "%s %d %s", &id, &count, &name); err != nil {
+	if _, err := fmt.Sscanf(job, "%s %s %d %s", &what, &id, &count, &name); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	s, err := fingerprint.Open(name)
 	if err == nil {
-		err = write(s, id, count, func(i int) { fmt.Println(i) })
+		err = jobs[what](s, id, count, func(i int) { fmt.Println(i) })
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -59,7 +95,7 @@ func runWriter(job string) int {
 	return 0
 }
 
-// A writer is a process that pins keys and says so.
+// A writer is a process that writes and says so.
 type writer struct {
 	id  string
 	cmd *exec.Cmd
@@ -67,14 +103,14 @@ type writer struct {
 	err *strings.Builder
 }
 
-func startWriter(t *testing.T, id string, count int, name string) *writer {
+func startWriter(t *testing.T, what, id string, count int, name string) *writer {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &writer{id: id, cmd: exec.CommandContext(t.Context(), exe), err: new(strings.Builder)}
-	w.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %s", writerEnv, id, count, name))
+	w.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d %s", writerEnv, what, id, count, name))
 	w.cmd.Stderr = w.err
 	stdout, err := w.cmd.StdoutPipe()
 	if err != nil {
@@ -87,7 +123,7 @@ func startWriter(t *testing.T, id string, count int, name string) *writer {
 	return w
 }
 
-// next returns once one more key is said to be on the disk; false at the end of the output.
+// next returns once one more step is said to be on the disk; false at the end of the output.
 func (w *writer) next() bool {
 	_, err := w.out.ReadString('\n')
 	return err == nil
@@ -128,7 +164,7 @@ func TestWritersAtOnce(t *testing.T) {
 	var writers []*writer
 	for i := range processes {
 		ids = append(ids, fmt.Sprint("process", i))
-		writers = append(writers, startWriter(t, ids[i], each, name))
+		writers = append(writers, startWriter(t, "pin", ids[i], each, name))
 	}
 	var wg sync.WaitGroup
 	for i := range goroutines {
@@ -169,7 +205,7 @@ func TestWritersKilled(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { readAll(t, s, stop) })
 	for round := range rounds {
-		w := startWriter(t, fmt.Sprint("killed", round), 0, name)
+		w := startWriter(t, "pin", fmt.Sprint("killed", round), 0, name)
 		said := 0
 		for said <= round%most && w.next() {
 			said++

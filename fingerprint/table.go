@@ -21,19 +21,16 @@ const (
 	maxLine = 16 << 10
 )
 
-// A table is the content of a store: every line, the records in them, and whose each key is. It is not changed once others can see it.
+// A table is the content of a store: every line, and where what is said of each key and each peer. It is not changed once others can see it.
 type table struct {
 	lines []line
-	owner map[Fingerprint]int // index into lines
+	owner map[Fingerprint]int // of each key the index into lines
+	facts map[string]int      // of each peer, by its address
 }
 
-type line struct {
-	text    string  // as in the file
-	record  *Record // nil: a comment or an empty line
-	comment string  // after the record
+func newTable() *table {
+	return &table{owner: make(map[Fingerprint]int), facts: make(map[string]int)}
 }
-
-func newTable() *table { return &table{owner: make(map[Fingerprint]int)} }
 
 // parseTable reads a store. Anything it does not understand is an error, not a line to pass over: a mistyped line must not turn a known peer
 // into an unknown one. name is for errors.
@@ -54,23 +51,36 @@ func (t *table) addLine(text string) error {
 	if len(text) > maxLine {
 		return fmt.Errorf("the line is longer than %d octets", maxLine)
 	}
-	r, comment, ok, err := parseLine(text)
+	l, err := parseLine(text)
 	if err != nil {
 		return err
 	}
-	if !ok {
-		t.lines = append(t.lines, line{text: text})
-		return nil
-	}
-	if i, known := t.owner[r.Key]; known {
-		if peer := t.lines[i].record.Peer; !peer.Equal(r.Peer) {
-			return fmt.Errorf("the key is that of %s in line %d; a key belongs to one address only", quote(peer.String()), i+1)
+	if l.record != nil {
+		if i, known := t.owner[l.record.Key]; known {
+			if peer := t.lines[i].record.Peer; !peer.Equal(l.record.Peer) {
+				return fmt.Errorf("the key is that of %s in line %d; a key belongs to one address only", quote(peer.String()), i+1)
+			}
+			return fmt.Errorf("the same key of the same peer is in line %d", i+1)
 		}
-		return fmt.Errorf("the same key of the same peer is in line %d", i+1)
 	}
-	t.owner[r.Key] = len(t.lines)
-	t.lines = append(t.lines, line{text: text, record: &r, comment: comment})
+	if l.peer != nil {
+		if i, known := t.facts[l.peer.JID.String()]; known {
+			return fmt.Errorf("the line about the same peer is line %d; make one of them", i+1)
+		}
+	}
+	t.add(l)
 	return nil
+}
+
+// add appends a line. No other may be about the same key or peer.
+func (t *table) add(l line) {
+	switch {
+	case l.record != nil:
+		t.owner[l.record.Key] = len(t.lines)
+	case l.peer != nil:
+		t.facts[l.peer.JID.String()] = len(t.lines)
+	}
+	t.lines = append(t.lines, l)
 }
 
 // content returns the table as a file.
@@ -101,6 +111,9 @@ func (t *table) check(peer jid.JID, f Fingerprint) (Record, error) {
 		if !r.Peer.Equal(peer) {
 			return Record{}, &OtherPeerError{Peer: peer, Got: f, Other: r.Peer}
 		}
+		if r.Level == LevelRevoked {
+			return Record{}, &RevokedError{Record: r.clone()}
+		}
 		return r.clone(), nil
 	}
 	if want := t.records(func(r *Record) bool { return r.Peer.Equal(peer) }); len(want) > 0 {
@@ -111,77 +124,74 @@ func (t *table) check(peer jid.JID, f Fingerprint) (Record, error) {
 
 // with returns a table in which r stands for what is known of r's key, at the same place, or is added at the end.
 func (t *table) with(r Record) (*table, error) {
-	i, known := t.owner[r.Key]
-	var comment string
-	if known {
-		comment = t.lines[i].comment
+	if err := r.check(); err != nil {
+		return nil, err
 	}
-	l, err := newLine(r, comment)
+	l := line{record: &r}
+	i, known := t.owner[r.Key]
+	if known {
+		l.comment = t.lines[i].comment
+	} else {
+		i = len(t.lines)
+	}
+	l, err := newLine(l)
 	if err != nil {
 		return nil, err
 	}
-	t2 := newTable()
-	t2.lines = append(t2.lines, t.lines...)
-	if known {
-		t2.lines[i] = l
-	} else {
-		t2.lines = append(t2.lines, l)
-	}
-	t2.index()
-	return t2, nil
+	return t.replaced(i, l), nil
 }
 
-// without returns a table without the records of peer, and how many there were.
+// replaced returns a table with ls in the place of line i, which may be the one after the last.
+func (t *table) replaced(i int, ls ...line) *table {
+	t2 := newTable()
+	for _, l := range t.lines[:i] {
+		t2.add(l)
+	}
+	for _, l := range ls {
+		t2.add(l)
+	}
+	for _, l := range t.lines[min(i+1, len(t.lines)):] {
+		t2.add(l)
+	}
+	return t2
+}
+
+// without returns a table without the keys of peer that are not revoked, and how many there were.
 func (t *table) without(peer jid.JID) (*table, int) {
 	t2 := newTable()
 	for _, l := range t.lines {
-		if l.record == nil || !l.record.Peer.Equal(peer) {
-			t2.lines = append(t2.lines, l)
+		if l.record == nil || !l.record.Peer.Equal(peer) || l.record.Level == LevelRevoked {
+			t2.add(l)
 		}
 	}
-	t2.index()
 	return t2, len(t.lines) - len(t2.lines)
-}
-
-func (t *table) index() {
-	for i, l := range t.lines {
-		if l.record != nil {
-			t.owner[l.record.Key] = i
-		}
-	}
-}
-
-// newLine writes r and reads it again: a line that would not come back as it was is refused before it is in a file.
-func newLine(r Record, comment string) (line, error) {
-	if err := r.check(); err != nil {
-		return line{}, err
-	}
-	text := r.line(comment)
-	if len(text) > maxLine {
-		return line{}, fmt.Errorf("the record takes a line of %d octets, more than %d", len(text), maxLine)
-	}
-	read, _, ok, err := parseLine(text)
-	if err != nil || !ok || !read.Peer.Equal(r.Peer) || read.line(comment) != text {
-		return line{}, fmt.Errorf("the record cannot be written as a line: %s", quote(text))
-	}
-	return line{text: text, record: &read, comment: comment}, nil
 }
 
 // pinned returns t with r pinned; see Store.Pin and Store.PinAnother. r.Peer is bare and normalised.
 func (t *table) pinned(r Record, another bool, today time.Time) (*table, error) {
+	byUser := r.Level == LevelVerified && r.Method != MethodCA
 	old, err := t.check(r.Peer, r.Key)
 	changed, isChanged := err.(*ChangedError)
 	switch {
 	case err == nil:
-		return t.with(old.merged(r, today))
-	case err == ErrUnknown, isChanged && r.Level == LevelVerified, isChanged && another && !changed.Verified():
+		r = old.merged(r, today)
+	case err == ErrUnknown, isChanged && changed.allows(r.Level, another):
+		r = r.clone()
+		r.First, r.Last, r.Verified = today, today, time.Time{}
+		if r.Level == LevelVerified || r.Level == LevelCA {
+			r.Verified = today
+		}
 	default:
 		return nil, err
 	}
-	r = r.clone()
-	r.First, r.Last, r.Verified = today, today, time.Time{}
-	if r.Level == LevelVerified {
-		r.Verified = today
+	t, err = t.with(r)
+	if err == nil && byUser {
+		p := t.peer(r.Peer)
+		p.settle()
+		t, err = t.withPeer(p)
 	}
-	return t.with(r)
+	if err != nil {
+		return nil, fmt.Errorf("fingerprint: pin: %w", err)
+	}
+	return t, nil
 }

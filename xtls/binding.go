@@ -119,7 +119,7 @@ func newKeys(exporter []byte, nh [32]byte, fpI, fpR fingerprint.Fingerprint) (*k
 	return k, nil
 }
 
-// derive is K(purpose, ctx, n) of PROTOCOL.md.
-func (k *keys) derive(purpose string, ctx [32]byte, n int) ([]byte, error) {
-	return hkdf.Expand(sha256.New, k.prk, "XTLS-v1 "+purpose+"\x00"+string(ctx[:]), n)
+// derive is K(purpose, ctx, n) of PROTOCOL.md; ctx is CTX0 or CTX, or begins with it.
+func (k *keys) derive(purpose string, ctx []byte, n int) ([]byte, error) {
+	return hkdf.Expand(sha256.New, k.prk, "XTLS-v1 "+purpose+"\x00"+string(ctx), n)
 }

@@ -108,7 +108,7 @@ func TestKeyScheduleVectors(t *testing.T) {
 			check(t, "CTX0", k.ctx0[:], v.Out.CTX0)
 			check(t, "CTX", k.ctx[:], v.Out.CTX)
 			for purpose, want := range map[string]unhex{"ctl initiator": v.Out.CtlInitiator, "ctl responder": v.Out.CtlResponder} {
-				got, err := k.derive(purpose, k.ctx0, 32)
+				got, err := k.derive(purpose, k.ctx0[:], 32)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -34,8 +34,8 @@ type Conn struct {
 
 var _ net.Conn = (*Conn)(nil)
 
-// State describes the tunnel.
-func (c *Conn) State() State { return c.t.state }
+// State describes the tunnel. Its level may rise, by [Conn.Verify].
+func (c *Conn) State() State { return c.t.State() }
 
 // Read reads what the peer sent.
 func (c *Conn) Read(p []byte) (int, error) {
@@ -61,9 +61,11 @@ func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return net.ErrClosed
 	}
+	c.t.cancel(net.ErrClosed)
 	_ = c.t.tls.Close() // close_notify, then the carrier
 	c.t.terminate(jingle.ReasonSuccess)
 	<-c.t.received
+	c.t.tasks.Wait()
 	c.t.client.forget(c)
 	if err := c.t.carrier.closeErr; err != nil {
 		return opError("close", c.t.state.Peer, lost(err))
@@ -82,6 +84,7 @@ func (c *Conn) Abort() {
 	_ = c.t.carrier.Close()
 	c.t.terminate(jingle.ReasonFailedApplication)
 	<-c.t.received
+	c.t.tasks.Wait()
 	c.t.client.forget(c)
 }
 
@@ -126,10 +129,10 @@ func (c *Conn) ioError(op string, err error) error {
 		return err
 	case c.closed.Load():
 		err = net.ErrClosed
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, os.ErrDeadlineExceeded):
 	case errors.As(err, &alert) && (alert.Op == "local error" || alert.Op == "remote error"):
 		err = fmt.Errorf("%w (%v)", ErrTampered, alert.Err)
-	case errors.Is(err, ErrTampered):
+	case isAlarm(err):
 	case op == "read":
 		err = fmt.Errorf("%w: %w", lost(err), io.ErrUnexpectedEOF)
 	default:
@@ -142,7 +145,7 @@ func lost(err error) error {
 	if errors.Is(err, ErrLost) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrLost, err)
+	return fmt.Errorf("%w: %v", ErrLost, err) // whatever it was, it is no time-out now, and no refusal
 }
 
 // An Addr is a JID as a [net.Addr].

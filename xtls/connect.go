@@ -80,12 +80,11 @@ func connect(ctx context.Context, addr jid.JID, password string, cfg *Config, op
 		}
 		return nil, err
 	}
-	c, err := New(session, cfg)
+	c, err := newClient(session, cfg, l)
 	if err != nil {
 		_ = l.conn.Close()
 		return nil, err
 	}
-	c.login = l
 	handlers := append([]mux.Option{Handle(c), disco.Handle(), ping.Handle()}, opts...)
 	go c.serve(exchange.Guard(mux.New(stanza.NSClient, handlers...), c.log))
 	return c, nil

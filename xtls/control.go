@@ -72,7 +72,7 @@ func newSealer(k *keys, sid string, initiator bool) (*sealer, error) {
 }
 
 func controlAEAD(k *keys, purpose string) (cipher.AEAD, error) {
-	key, err := k.derive(purpose, k.ctx0, 32)
+	key, err := k.derive(purpose, k.ctx0[:], 32)
 	if err != nil {
 		return nil, err
 	}

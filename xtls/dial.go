@@ -19,7 +19,7 @@ import (
 
 // Dial opens a tunnel to peer, a full JID ([Client.Find] finds it), and returns
 // when both ends have proven their keys, each has accepted the other's, and each
-// knows that of the other. Nothing is sent in clear, whatever the peer answers.
+// knows that of the other (except in draft mode, PROTOCOL.md section 8). Nothing is sent in clear, whatever the peer answers.
 //
 // The context governs establishing only; when it ends, Dial withdraws the offer.
 // A peer may think for 90 seconds, the handshake takes 20 at most and
@@ -88,6 +88,9 @@ func (c *Client) security(versions []string) *security {
 // initiateError tells apart a peer that is not there from one that has no Jingle:
 // servers answer service-unavailable for both (RFC 6121 §8.5.3).
 func (c *Client) initiateError(ctx context.Context, peer jid.JID, err error) error {
+	if errors.Is(err, jingle.ErrTieBreak) {
+		return fmt.Errorf("%w: it was dialling at the same time", ErrDeclined)
+	}
 	var refused stanza.Error
 	if !errors.As(err, &refused) {
 		return err
@@ -100,7 +103,7 @@ func (c *Client) initiateError(ctx context.Context, peer jid.JID, err error) err
 		return ErrPeerUnavailable
 	case stanza.RecipientUnavailable, stanza.RemoteServerNotFound, stanza.RemoteServerTimeout, stanza.ItemNotFound, stanza.Gone:
 		return fmt.Errorf("%w (%s)", ErrPeerUnavailable, refused.Condition)
-	case stanza.Forbidden, stanza.NotAllowed, stanza.NotAuthorized, stanza.Conflict, stanza.ResourceConstraint:
+	case stanza.Forbidden, stanza.NotAllowed, stanza.NotAuthorized, stanza.ResourceConstraint:
 		return fmt.Errorf("%w (%s)", ErrDeclined, refused.Condition)
 	default:
 		return err

@@ -6,14 +6,28 @@ package xtls_test
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/xml"
 	"errors"
+	"io"
+	"net"
 	"regexp"
 	"testing"
 
+	"github.com/pion/logging"
+	"mellium.im/sasl"
+	"mellium.im/xmpp"
 	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/mux"
+	"mellium.im/xmpp/stanza"
 
 	"example.org/xtls/fingerprint"
+	"example.org/xtls/jingle"
+	"example.org/xtls/transport"
+	"example.org/xtls/transport/ibb"
 	"example.org/xtls/xtls"
+	"example.org/xtls/xtls/internal/exchange"
 	"example.org/xtls/xtls/xtlstest"
 )
 
@@ -51,42 +65,165 @@ func instead(pattern, with string) xtlstest.Tamper {
 	}
 }
 
-// TestDraftMode has a server strip our extension from both offers, so that each
-// end takes the other for one that speaks the plain draft.
+// A draftPeer is a client that speaks the plain draft and nothing of ours: it
+// takes one tunnel and echoes.
+type draftPeer struct {
+	*xmpp.Session
+	jingle *jingle.Handler
+	cert   tls.Certificate
+	digest bool // announce a fingerprint
+}
+
+// newDraftPeer logs in bob, as one that speaks the draft.
+func newDraftPeer(t *testing.T, s *xtlstest.Server, cert tls.Certificate, digest bool) *draftPeer {
+	t.Helper()
+	if err := s.AddAccount("bob", "pw"); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := xmpp.NewClientSession(t.Context(), jid.MustParse("bob@localhost"), conn,
+		xmpp.StartTLS(s.ClientTLS()), xmpp.SASL("", "pw", sasl.Plain), xmpp.BindResource())
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := (&logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled}).NewLogger("draft")
+	x := exchange.New(session, log, nil)
+	tr, err := ibb.New(ibb.Config{Stanzas: x})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &draftPeer{Session: session, cert: cert, digest: digest}
+	if p.jingle, err = jingle.New(jingle.Config{Stanzas: x}); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() {
+		served <- session.Serve(mux.New(stanza.NSClient, x.Handle(), jingle.Handle(p.jingle), ibb.Handle(tr)))
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.take(ctx, tr)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		p.jingle.Close(net.ErrClosed)
+		tr.Close(net.ErrClosed)
+		<-done
+		x.Close(net.ErrClosed)
+		session.Close()
+		conn.Close()
+		<-served
+	})
+	return p
+}
+
+// take accepts one offer as draft-meyer §4 and §5 have it.
+func (p *draftPeer) take(ctx context.Context, tr *ibb.Transport) {
+	js, err := p.jingle.Next(ctx)
+	if err != nil {
+		return
+	}
+	offer := js.Offer()
+	security := `<security xmlns="urn:xmpp:jingle:security:xtls:0"><method name="x509"/></security>`
+	if p.digest {
+		security = `<security xmlns="urn:xmpp:jingle:security:xtls:0"><fingerprint algo="sha-256">` +
+			fingerprint.Of(p.cert.Certificate[0]).String() + `</fingerprint><method name="x509"/></security>`
+	}
+	sig := draftSignal{js, offer, security}
+	carrier, err := tr.Connect(ctx, &transport.Negotiation{Peer: js.Peer(), Signal: sig})
+	if err != nil {
+		return
+	}
+	conn := tls.Server(carrier, &tls.Config{Certificates: []tls.Certificate{p.cert}, ClientAuth: tls.RequireAnyClientCert})
+	_, _ = io.Copy(conn, conn)
+	_ = conn.Close()
+	_ = js.Terminate(ctx, jingle.ReasonSuccess, "")
+}
+
+// A draftSignal puts the transport into session-accept.
+type draftSignal struct {
+	js       *jingle.Session
+	offer    jingle.Content
+	security string
+}
+
+func (s draftSignal) Send(ctx context.Context, payload []byte) error {
+	return s.js.Accept(ctx, jingle.Content{Description: s.offer.Description, Transport: payload, Security: jingle.Element(s.security)})
+}
+
+func (s draftSignal) Recv(context.Context) (xml.TokenReader, error) {
+	return s.offer.Transport.TokenReader(), nil
+}
+
+// TestDraftMode dials a client that speaks the plain draft.
 func TestDraftMode(t *testing.T) {
 	allow := func(jid.JID) bool { return true }
 	tests := []struct {
 		name   string
-		change func(a, b *xtls.Config)
+		digest bool
+		change func(a *xtls.Config, bob fingerprint.Fingerprint)
 		want   error
 		level  xtls.Level
 	}{
-		{"unknown keys", func(_, _ *xtls.Config) {}, xtls.ErrNotSupported, 0},
-		{"pinned keys", func(a, b *xtls.Config) {
-			pin(t, a.Trust, "bob@localhost", keyOf(b), fingerprint.LevelPinned)
-			pin(t, b.Trust, "alice@localhost", keyOf(a), fingerprint.LevelVerified)
+		{"unknown key", true, func(*xtls.Config, fingerprint.Fingerprint) {}, xtls.ErrNotSupported, 0},
+		{"pinned key", true, func(a *xtls.Config, bob fingerprint.Fingerprint) {
+			pin(t, a.Trust, "bob@localhost", bob, fingerprint.LevelPinned)
 		}, nil, xtls.LevelPinned},
-		{"allowed by name", func(a, b *xtls.Config) { a.AllowDraft, b.AllowDraft = allow, allow }, nil, xtls.LevelServerVouched},
+		{"pinned key, none announced", false, func(a *xtls.Config, bob fingerprint.Fingerprint) {
+			pin(t, a.Trust, "bob@localhost", bob, fingerprint.LevelVerified)
+		}, nil, xtls.LevelVerified},
+		{"allowed by name", true, func(a *xtls.Config, _ fingerprint.Fingerprint) { a.AllowDraft = allow }, nil, xtls.LevelServerVouched},
+		{"allowed by name, none announced", false, func(a *xtls.Config, _ fingerprint.Fingerprint) { a.AllowDraft = allow }, xtls.ErrNotSupported, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := xtlstest.NewServer(t, xtlstest.Config{Tamper: xtlstest.StripBinding()})
+			s := xtlstest.NewServer(t, xtlstest.Config{})
 			aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
-			tt.change(aCfg, bCfg)
-			alice, bob := xtlstest.NewClient(t, s, "alice", aCfg), xtlstest.NewClient(t, s, "bob", bCfg)
-			if tt.want != nil {
-				if r := try(t, alice, bob); !errors.Is(r.dial, tt.want) {
-					t.Errorf("Dial: %v, want %v", r.dial, tt.want)
-				}
+			tt.change(aCfg, keyOf(bCfg))
+			bob := newDraftPeer(t, s, bCfg.Certificate, tt.digest)
+			alice := xtlstest.NewClient(t, s, "alice", aCfg)
+			a, err := alice.Dial(t.Context(), bob.LocalAddr(), xtls.Tunnel(""))
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("Dial: %v, want %v", err, tt.want)
+			}
+			if err != nil {
 				return
 			}
-			a, _ := xtlstest.Tunnel(t, alice, bob)
+			defer a.Close()
 			if st := a.State(); !st.Draft || st.Level != tt.level {
 				t.Errorf("state %+v, want draft mode at level %s", st, tt.level)
 			}
-			a.Close()
-			if r := try(t, alice, bob); errors.Join(r.dial, r.accept, r.aToB, r.bToA) != nil || !bytes.Equal(r.gotAToB, aliceSays) {
-				t.Errorf("the tunnel does not work: %v", errors.Join(r.dial, r.accept, r.aToB, r.bToA))
+			if got, err := exchangeData(a, aliceSays); err != nil || !bytes.Equal(got, aliceSays) {
+				t.Errorf("echoed %d octets, %v", len(got), err)
+			}
+		})
+	}
+}
+
+// TestDowngrade has a server make two clients of version 1 believe that the other
+// speaks the plain draft. Pinned keys are no reason to go on: the service, for one,
+// would not be protected.
+func TestDowngrade(t *testing.T) {
+	for name, tamper := range map[string]xtlstest.Tamper{
+		"both":                 xtlstest.StripBinding(),
+		"offer, other service": only(`session-initiate`, xtlstest.Chain(xtlstest.StripBinding(), xtlstest.RedirectService("admin"))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := xtlstest.NewServer(t, xtlstest.Config{Tamper: tamper})
+			aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
+			pin(t, aCfg.Trust, "bob@localhost", keyOf(bCfg), fingerprint.LevelVerified)
+			pin(t, bCfg.Trust, "alice@localhost", keyOf(aCfg), fingerprint.LevelVerified)
+			r := try(t, xtlstest.NewClient(t, s, "alice", aCfg), xtlstest.NewClient(t, s, "bob", bCfg))
+			if !errors.Is(r.dial, xtls.ErrTampered) && !errors.Is(r.dial, xtls.ErrPeerAlarm) {
+				t.Errorf("Dial: %v, want an alarm", r.dial)
+			}
+			if len(r.gotAToB)+len(r.gotBToA) > 0 {
+				t.Error("something was delivered")
 			}
 		})
 	}

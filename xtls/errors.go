@@ -74,7 +74,7 @@ func (e *OpError) Unwrap() error { return e.Err }
 // Timeout reports whether a deadline passed, as [net.Error] wants it.
 func (e *OpError) Timeout() bool {
 	var t interface{ Timeout() bool }
-	return errors.As(e.Err, &t) && t.Timeout()
+	return !errors.Is(e.Err, ErrLost) && errors.As(e.Err, &t) && t.Timeout()
 }
 
 // Temporary is the same as Timeout: after a deadline the operation may be tried

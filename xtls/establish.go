@@ -161,6 +161,15 @@ func (c *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write writes. What the carrier takes beyond its buffer, the peer has taken.
+func (c *watched) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if n > 0 {
+		c.alive.Store(true)
+	}
+	return n, err
+}
+
 // Close closes and remembers how.
 func (c *watched) Close() error {
 	c.closeErr = c.Conn.Close()

@@ -11,11 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"mellium.im/xmpp/jid"
 
 	"example.org/xtls/fingerprint"
+	"example.org/xtls/sas"
 )
 
 // handshakeTime bounds the TLS handshake (design: nobody types during it).
@@ -35,9 +37,7 @@ func (t *tunnel) secure(ctx context.Context) error {
 		alpn = alpnToken(nh)
 	}
 	var refused error // why we refused; crypto/tls hides it behind an alert
-	cfg := tlsConfig(t.client.cfg.Certificate, alpn, &refused, func(leaf *x509.Certificate) error {
-		return t.checkCertificate(leaf)
-	})
+	cfg := tlsConfig(t.client.cfg.Certificate, alpn, &refused, t.checkCertificate)
 	if t.initiator() {
 		t.tls = tls.Client(t.carrier, cfg)
 	} else {
@@ -47,10 +47,6 @@ func (t *tunnel) secure(ctx context.Context) error {
 		return t.handshakeError(ctx, err, refused)
 	}
 	cs := t.tls.ConnectionState()
-	if cs.NegotiatedProtocol != alpn {
-		// crypto/tls lets a peer that says nothing about ALPN pass.
-		return fmt.Errorf("%w: the peer did not confirm what was negotiated", ErrTampered)
-	}
 	t.state.TLSVersion, t.state.Group = cs.Version, cs.CurveID
 	t.state.Fingerprint = fingerprint.Of(cs.PeerCertificates[0].Raw)
 	if !t.extended() {
@@ -72,6 +68,18 @@ func (t *tunnel) deriveKeys(cs tls.ConnectionState, nh [32]byte) error {
 	if err != nil {
 		return err
 	}
+	t.keys = k
+	role := sas.Responder
+	if t.initiator() {
+		role = sas.Initiator
+	}
+	sasKeys, err := sas.DeriveKeys(func(purpose string, n int) ([]byte, error) { return k.derive(purpose, k.ctx[:], n) })
+	if err != nil {
+		return err
+	}
+	if t.series, err = sas.New(role, sasKeys); err != nil {
+		return err
+	}
 	s, err := newSealer(k, t.js.ID(), t.initiator())
 	if err != nil {
 		return err
@@ -87,9 +95,9 @@ func (t *tunnel) handshakeError(ctx context.Context, err, refused error) error {
 		return refused
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.As(err, &alert) && alert.Op == "remote error" && t.extended():
+	case errors.As(err, &alert) && alert.Op == "remote error" && (t.extended() || t.initiator()):
 		// Between two ends that agreed over honest servers no alert is left: the
-		// peer saw another negotiation or another certificate.
+		// peer saw another negotiation, or another certificate.
 		return fmt.Errorf("%w: the peer refused the handshake (%v)", ErrTampered, alert.Err)
 	case errors.As(err, &alert) && alert.Op == "local error":
 		return fmt.Errorf("%w: invalid handshake (%v)", ErrTampered, alert.Err)
@@ -112,24 +120,46 @@ func tlsConfig(cert tls.Certificate, alpn string, refused *error, check func(*x5
 		DynamicRecordSizingDisabled: true,
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			*refused = checkChain(cs, check)
+			if cs.NegotiatedProtocol != alpn {
+				// crypto/tls lets a server that says nothing about ALPN pass.
+				*refused = fmt.Errorf("%w: the peer did not confirm what was negotiated", ErrTampered)
+			}
 			return *refused
 		},
 	}
-	if alpn == "" {
-		return cfg
+	if alpn != "" {
+		cfg.NextProtos = []string{alpn}
+	} else {
+		cfg.NextProtos = []string{draftToken}
 	}
-	cfg.NextProtos = []string{alpn}
 	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == alpn {
-			return nil, nil
-		}
-		*refused = fmt.Errorf("%w: the two ends negotiated different things", ErrTampered)
-		if len(hello.SupportedProtos) == 0 {
-			return nil, *refused // crypto/tls would let a silent client pass
-		}
-		return nil, nil // crypto/tls refuses it with the right alert
+		return nil, checkHello(hello.SupportedProtos, alpn, refused)
 	}
 	return cfg
+}
+
+// draftToken is the application protocol that a client of version 1 offers when it
+// was made to believe that the peer speaks the plain draft. A peer that really
+// does knows nothing of it. One of version 1 refuses it: then a server has
+// stripped the binding from the negotiation.
+const draftToken = "xtls1-draft"
+
+// checkHello judges what the client offers, at the server.
+func checkHello(offered []string, alpn string, refused *error) error {
+	switch {
+	case alpn != "" && len(offered) == 1 && offered[0] == alpn:
+		return nil
+	case alpn == "" && !slices.Contains(offered, draftToken):
+		return nil
+	case alpn == "":
+		*refused = fmt.Errorf("%w: both ends speak version 1 and were told otherwise", ErrTampered)
+		return *refused
+	}
+	*refused = fmt.Errorf("%w: the two ends negotiated different things", ErrTampered)
+	if len(offered) == 0 {
+		return *refused // crypto/tls would let a silent client pass
+	}
+	return nil // crypto/tls refuses it with the right alert
 }
 
 func checkChain(cs tls.ConnectionState, check func(*x509.Certificate) error) error {
@@ -145,7 +175,7 @@ func (t *tunnel) checkCertificate(leaf *x509.Certificate) error {
 	if err := fingerprint.CheckKey(leaf); err != nil {
 		return err
 	}
-	if len(t.theirs.digests) > 0 || t.extended() {
+	if len(t.theirs.digests) > 0 || t.extended() { // in draft mode the pin may have to do
 		if err := fingerprint.CheckDigests(t.theirs.digests, leaf.Raw); err != nil {
 			return fmt.Errorf("%w: the certificate is not the one that was announced (%v)", ErrTampered, err)
 		}

@@ -68,6 +68,9 @@ func (l *Listener) Next(ctx context.Context) (*Offer, error) {
 	defer cancel(nil)
 	defer context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })()
 	for {
+		if l.ctx.Err() != nil {
+			return nil, context.Cause(l.ctx)
+		}
 		js, err := l.c.jingle.Next(ctx)
 		if err != nil {
 			if l.ctx.Err() != nil {
@@ -82,9 +85,7 @@ func (l *Listener) Next(ctx context.Context) (*Offer, error) {
 			return o, nil
 		}
 		l.c.log.Infof("refused an offer of %s: %v", js.Peer(), err)
-		end, stop := context.WithTimeout(ctx, goodbyeTime)
-		_ = js.Terminate(end, reason, "")
-		stop()
+		refuse(js, reason)
 	}
 }
 
@@ -104,17 +105,46 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
+// refuse ends a session without waiting for the answer.
+func refuse(js *jingle.Session, r jingle.Reason) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // the session-terminate leaves all the same
+	_ = js.Terminate(ctx, r, "")
+}
+
+// acceptLoop accepts what is offered, side by side, but not so much of one peer
+// that nobody else's turn comes.
 func (l *Listener) acceptLoop() {
 	defer l.loops.Done()
 	slots := make(chan struct{}, maxAccepting)
+	var mu sync.Mutex
+	ofPeer := make(map[string]int)
 	for {
 		o, err := l.Next(l.ctx)
 		if err != nil {
 			return
 		}
+		peer := o.Peer.Bare().String()
+		mu.Lock()
+		full := ofPeer[peer] == jingle.MaxOffersPerPeer
+		if !full {
+			ofPeer[peer]++
+		}
+		mu.Unlock()
+		if full {
+			refuse(o.js, jingle.ReasonBusy)
+			continue
+		}
 		slots <- struct{}{}
 		l.loops.Go(func() {
-			defer func() { <-slots }()
+			defer func() {
+				<-slots
+				mu.Lock()
+				defer mu.Unlock()
+				if ofPeer[peer]--; ofPeer[peer] == 0 {
+					delete(ofPeer, peer)
+				}
+			}()
 			conn, err := o.Accept(l.ctx)
 			if err != nil {
 				l.c.log.Infof("%v", err)
@@ -143,6 +173,12 @@ func (l *Listener) Close() error {
 	}
 	l.cancel(net.ErrClosed)
 	l.loops.Wait()
+	l.c.mu.Lock()
+	again := l.c.listener != nil // somebody listens by now
+	l.c.mu.Unlock()
+	if again {
+		return nil
+	}
 	return l.c.announce(false)
 }
 

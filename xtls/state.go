@@ -59,8 +59,7 @@ func ParseLevel(s string) (Level, error) {
 	return LevelNone, fmt.Errorf("xtls: unknown level %q: want vouched, pinned or verified", s)
 }
 
-// A State describes an established tunnel. It does not change while the tunnel
-// lives.
+// A State describes an established tunnel.
 type State struct {
 	Peer        jid.JID                 // full JID of the other end
 	Initiator   bool                    // this end dialled

@@ -9,8 +9,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mellium.im/xmpp/jid"
@@ -18,6 +18,7 @@ import (
 
 	"example.org/xtls/fingerprint"
 	"example.org/xtls/jingle"
+	"example.org/xtls/sas"
 	"example.org/xtls/transport"
 )
 
@@ -60,10 +61,21 @@ type tunnel struct {
 
 	tls *tls.Conn
 
+	// What verifications need; set with the keys, used by one run at a time.
+	keys         *keys
+	series       *sas.Series
+	passwordRuns byte
+	verifyWake   chan struct{}  // holds one if verifyFrames may have become non-empty
+	established  atomic.Bool    // the tunnel has been handed out
+	tasks        sync.WaitGroup // verifications that the peer asked for; joined by Close
+
 	mu      sync.Mutex // protects the fields below
 	carrier *watched   // set once
 	sealer  *sealer
 	early   []*control // frames that came before the keys were known
+
+	verifyFrames []frame // of verifications, in order
+	verifying    bool    // Config.Verify runs, on first contact or later
 }
 
 func newTunnel(c *Client, peer jid.JID, app App, initiator bool) *tunnel {
@@ -74,6 +86,8 @@ func newTunnel(c *Client, peer jid.JID, app App, initiator bool) *tunnel {
 		accepted:  make(chan *jingle.Message, 1),
 		confirmed: make(chan struct{}),
 		received:  make(chan struct{}),
+
+		verifyWake: make(chan struct{}, 1),
 	}
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	return t
@@ -128,6 +142,9 @@ func (t *tunnel) next() (*jingle.Message, error) {
 		err = t.js.Ping(ctx)
 		cancel()
 		var refused stanza.Error
+		if errors.As(err, &refused) && refused.Type == stanza.Wait {
+			continue // this end is too busy to ask
+		}
 		if err != nil && (errors.As(err, &refused) || !t.heard()) {
 			return nil, fmt.Errorf("%w: the peer does not answer any more (%v)", ErrLost, err)
 		}
@@ -216,6 +233,8 @@ func (t *tunnel) openLocked(c *control) error {
 		default:
 			close(t.confirmed)
 		}
+	case isSAS(f.typ) || isPassword(f.typ):
+		return t.queueLocked(f)
 	case f.typ < firstIgnorable:
 		return fmt.Errorf("%w: unknown frame type %#x", ErrControl, byte(f.typ))
 	}
@@ -291,17 +310,19 @@ func (t *tunnel) fail(err error) error {
 func reasonFor(err error) jingle.Reason {
 	var changed *KeyChangedError
 	var other *fingerprint.OtherPeerError
+	var revoked *fingerprint.RevokedError
 	switch {
-	case errors.As(err, &changed), errors.As(err, &other), errors.Is(err, ErrTampered), errors.Is(err, ErrControl), errors.Is(err, errNoSecurity):
+	case errors.As(err, &changed), errors.As(err, &other), errors.Is(err, ErrTampered), errors.Is(err, ErrControl), errors.Is(err, errNoSecurity),
+		errors.Is(err, ErrMismatch), errors.Is(err, ErrPassword), errors.As(err, &revoked):
 		return jingle.ReasonSecurityError // the peer should be alarmed as well
+	case errors.Is(err, context.Canceled): // also by a user who was asked
+		return jingle.ReasonCancel
 	case errors.Is(err, ErrUnverified), errors.Is(err, ErrDeclined):
 		return jingle.ReasonDecline
 	case errors.Is(err, ErrNotSupported):
 		return jingle.ReasonIncompatibleParameters
 	case errors.Is(err, context.DeadlineExceeded):
 		return jingle.ReasonTimeout
-	case errors.Is(err, context.Canceled):
-		return jingle.ReasonCancel
 	case errors.Is(err, errTransport):
 		return jingle.ReasonFailedTransport
 	default:
@@ -319,7 +340,7 @@ func endError(err error) error {
 		if end.Err != nil {
 			return lost(end.Err)
 		}
-		return net.ErrClosed
+		return fmt.Errorf("%w: this end gave the session up (%s)", ErrLost, end.Reason)
 	}
 	switch end.Reason {
 	case jingle.ReasonDecline, jingle.ReasonBusy:

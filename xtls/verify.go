@@ -10,93 +10,216 @@ import (
 	"fmt"
 	"time"
 
-	"mellium.im/xmpp/jid"
-
 	"example.org/xtls/fingerprint"
+	"example.org/xtls/jingle"
 )
 
 // verifyTime is how long Config.Verify may take: people telephone.
 const verifyTime = 10 * time.Minute
 
-// A Verification is what [Config.Verify] decides on: a peer whose key is not in
-// the trust store. The handshake is done, so the peer does hold the key; whether
-// the peer is who it should be is the question.
-type Verification struct {
-	Peer        jid.JID                 // full JID
-	Fingerprint fingerprint.Fingerprint // of the key it holds
-	App         App                     // what the tunnel is for
-	Initiator   bool                    // this end dialled
-}
-
 // judge decides what the proven key of the peer is worth: by what the trust store
 // remembers, else by asking Config.Verify.
 func (t *tunnel) judge(ctx context.Context) error {
 	cfg, s := t.client.cfg, &t.state
+	facts, err := cfg.Trust.Peer(s.Peer)
+	if err != nil {
+		return err
+	}
+	v := t.verification()
+	v.Facts = facts
 	rec, err := cfg.Trust.Check(s.Peer, s.Fingerprint)
 	var changed *fingerprint.ChangedError
 	switch {
 	case err == nil:
-		s.Level, s.Method, s.First, s.Verified = LevelPinned, string(rec.Method), rec.First, rec.Verified
-		if rec.Level == fingerprint.LevelVerified {
-			s.Level = LevelVerified
+		t.known(rec)
+		v.Level = s.Level
+		if !facts.Disputed.IsZero() {
+			return t.ask(ctx, v)
 		}
+	case errors.As(err, &changed) && changed.Verified():
+		return t.changed(changed)
 	case errors.As(err, &changed):
-		return &KeyChangedError{Peer: s.Peer.Bare(), Want: changed.Want, Got: s.Fingerprint}
+		v.Changed = changed.Want
+		return t.ask(ctx, v)
 	case !errors.Is(err, fingerprint.ErrUnknown):
-		return err // the key belongs to another JID, or the store cannot be read
-	case s.Draft && !cfg.draftAllowed(s.Peer):
+		return err // the key is revoked or somebody else's, or the store cannot be read
+	case s.Draft && (!cfg.draftAllowed(s.Peer) || len(t.theirs.digests) == 0):
 		return fmt.Errorf("%w: it speaks the plain draft, which is used with pinned keys only", ErrNotSupported)
 	default:
-		if err := t.ask(ctx); err != nil {
-			return err
-		}
+		return t.ask(ctx, v)
 	}
 	if s.Level < cfg.MinLevel {
-		return fmt.Errorf("%w: its key is %s, %s is demanded", ErrUnverified, s.Level, cfg.MinLevel)
+		return t.ask(ctx, v)
 	}
 	return nil
 }
 
-// ask has Config.Verify decide on an unknown key.
-func (t *tunnel) ask(ctx context.Context) error {
+// known takes over what is remembered of the key.
+func (t *tunnel) known(rec fingerprint.Record) {
+	s := &t.state
+	s.Level, s.Method, s.First, s.Verified = LevelPinned, string(rec.Method), rec.First, rec.Verified
+	if rec.Level == fingerprint.LevelVerified {
+		s.Level = LevelVerified
+	}
+}
+
+func (t *tunnel) changed(e *fingerprint.ChangedError) error {
+	return &KeyChangedError{Peer: t.state.Peer.Bare(), Want: e.Want, Got: t.state.Fingerprint}
+}
+
+// ask has Config.Verify decide, and holds it to what was demanded: enough for
+// Config.MinLevel, and nothing less than a verification for a disputed peer.
+func (t *tunnel) ask(ctx context.Context, v *Verification) error {
+	least := max(t.client.cfg.MinLevel, LevelServerVouched)
+	if !v.Facts.Disputed.IsZero() {
+		least = LevelVerified
+	}
 	if t.client.cfg.Verify == nil {
+		if v.Changed != nil {
+			return &KeyChangedError{Peer: v.Peer.Bare(), Want: v.Changed, Got: v.Fingerprint}
+		}
 		return ErrUnverified
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, verifyTime,
-		fmt.Errorf("nobody answered within %v: %w", verifyTime, ErrUnverified))
-	defer cancel()
-	s := &t.state
-	level, err := t.client.cfg.Verify(ctx, &Verification{
-		Peer: s.Peer, Fingerprint: s.Fingerprint, App: s.App, Initiator: s.Initiator,
-	})
+	level, err := t.callVerify(ctx, v)
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil:
+	case err != nil && v.Changed != nil && !isAlarm(err):
+		// Nobody vouched for the new key, so it stays what it is: a changed one.
+		return &KeyChangedError{Peer: v.Peer.Bare(), Want: v.Changed, Got: v.Fingerprint}
+	case err != nil && isAlarm(err):
 		return err
-	case level == LevelServerVouched:
-		s.Level, s.Method = level, "signalling"
-	case level == LevelVerified:
-		s.Level, s.Method, s.Verified = level, string(fingerprint.MethodFingerprint), time.Now()
-	default:
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnverified, err)
+	case v.Changed != nil && level == LevelServerVouched && !v.another:
+		return &KeyChangedError{Peer: v.Peer.Bare(), Want: v.Changed, Got: v.Fingerprint}
+	case level < least:
+		return fmt.Errorf("%w: its key is %s, %s is demanded", ErrUnverified, level, least)
+	case level == LevelServerVouched && v.Level == LevelNone:
+		t.raise(level, "signalling", time.Time{})
+	case level == LevelVerified && t.State().Level != LevelVerified:
+		return t.verified(fingerprint.MethodFingerprint)
+	case level != LevelServerVouched && level != LevelVerified:
 		return fmt.Errorf("%w: Config.Verify returned level %s", ErrUnverified, level)
 	}
 	return nil
 }
 
-// remember writes the outcome down, once the peer has confirmed as well.
+// callVerify calls Config.Verify, once at a time for a tunnel.
+func (t *tunnel) callVerify(ctx context.Context, v *Verification) (Level, error) {
+	t.mu.Lock()
+	busy := t.verifying
+	t.verifying = true
+	t.mu.Unlock()
+	if busy {
+		return LevelNone, ErrBusy
+	}
+	defer func() {
+		t.mu.Lock()
+		t.verifying = false
+		t.mu.Unlock()
+	}()
+	ctx, cancel := context.WithTimeoutCause(ctx, verifyTime,
+		fmt.Errorf("nobody answered within %v: %w", verifyTime, ErrUnverified))
+	defer cancel()
+	level, err := t.client.cfg.Verify(ctx, v)
+	if err != nil && ctx.Err() != nil && !isAlarm(err) {
+		err = context.Cause(ctx)
+	}
+	return level, err
+}
+
+// isAlarm reports whether err must not be hidden behind another one.
+func isAlarm(err error) bool {
+	return errors.Is(err, ErrMismatch) || errors.Is(err, ErrPassword) || errors.Is(err, ErrTampered) || errors.Is(err, ErrPeerAlarm)
+}
+
+// remember writes the outcome down, once the peer has confirmed as well. What was
+// verified has been written down already, by whoever verified it.
 func (t *tunnel) remember() error {
-	s, trust := t.state, t.client.cfg.Trust
-	if !s.First.IsZero() {
+	s, trust := t.State(), t.client.cfg.Trust
+	if _, err := trust.Check(s.Peer, s.Fingerprint); err == nil {
 		return trust.Touch(s.Peer, s.Fingerprint, time.Now())
 	}
-	r := fingerprint.Record{
+	_, err := trust.PinAnother(fingerprint.Record{
 		Peer: s.Peer.Bare(), Key: s.Fingerprint,
 		Level: fingerprint.LevelPinned, Method: fingerprint.MethodTOFU,
+	}, time.Now())
+	var changed *fingerprint.ChangedError
+	if errors.As(err, &changed) {
+		return t.changed(changed) // another key was pinned while the user was asked
 	}
-	if s.Level == LevelVerified {
-		r.Level, r.Method = fingerprint.LevelVerified, fingerprint.MethodFingerprint
-	}
-	_, err := trust.Pin(r, time.Now())
 	return err
+}
+
+// raise raises the level; it is never lowered.
+func (t *tunnel) raise(level Level, method string, verified time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if level > t.state.Level {
+		t.state.Level, t.state.Method, t.state.Verified = level, method, verified
+	}
+}
+
+// State is a copy of the state, whose level may rise while the tunnel lives.
+func (t *tunnel) State() State {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state
+}
+
+// verification is what Config.Verify is given.
+func (t *tunnel) verification() *Verification {
+	s := t.State()
+	return &Verification{
+		Peer: s.Peer, Fingerprint: s.Fingerprint, App: s.App, Initiator: s.Initiator,
+		Level: s.Level, Live: t.established.Load(), Asked: t.askedFor(), t: t,
+	}
+}
+
+// Verify verifies the peer now, on the tunnel that is in use: it calls
+// Config.Verify, here and at the peer, whose users choose a method. Data goes on
+// meanwhile. It returns the level that the tunnel has then. After a mismatch or a
+// wrong password the tunnel is ended.
+func (c *Conn) Verify(ctx context.Context) (Level, error) {
+	t := c.t
+	if t.client.cfg.Verify == nil {
+		return LevelNone, opError("verify", t.state.Peer, errors.New("Config.Verify is not set"))
+	}
+	err := t.verifyLive(ctx)
+	return t.State().Level, opError("verify", t.state.Peer, err)
+}
+
+// verifyLive runs Config.Verify on an established tunnel.
+func (t *tunnel) verifyLive(ctx context.Context) error {
+	facts, err := t.client.cfg.Trust.Peer(t.state.Peer)
+	if err != nil {
+		return err
+	}
+	v := t.verification()
+	v.Facts = facts
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })()
+	level, err := t.callVerify(ctx, v)
+	if isAlarm(err) {
+		t.hangUp(err)
+		t.terminate(jingle.ReasonSecurityError)
+	}
+	if err == nil && level == LevelVerified && t.State().Level != LevelVerified {
+		err = t.verified(fingerprint.MethodFingerprint)
+	}
+	return err
+}
+
+// answerVerify runs Config.Verify because the peer has begun a verification on
+// the established tunnel and nobody here has. Without a Config.Verify its frames
+// wait, and the peer's run ends by its time-out.
+func (t *tunnel) answerVerifyLocked() {
+	if !t.established.Load() || t.verifying || t.client.cfg.Verify == nil || t.ctx.Err() != nil {
+		return
+	}
+	t.tasks.Go(func() {
+		if err := t.verifyLive(context.Background()); err != nil && !errors.Is(err, ErrBusy) {
+			t.client.log.Infof("verification that %s asked for: %v", t.state.Peer, err)
+		}
+	})
 }

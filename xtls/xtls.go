@@ -151,6 +151,7 @@ type Client struct {
 	listener *Listener
 	findings map[string]*finding
 	conns    map[*Conn]struct{}
+	running  map[string]bool // peers, bare, with a verification under way
 }
 
 // New makes a Client on a session of the caller's, who serves it with a mux that
@@ -162,7 +163,10 @@ type Client struct {
 // [Connect] also protects the session against its server: stanzas of any size or
 // depth, stray text that ends the stream, writes that block reading. A session of
 // the caller's has only what the caller gives it.
-func New(s *xmpp.Session, cfg *Config) (*Client, error) {
+func New(s *xmpp.Session, cfg *Config) (*Client, error) { return newClient(s, cfg, nil) }
+
+// newClient is New on a session below which l stands, or nothing.
+func newClient(s *xmpp.Session, cfg *Config, l *login) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
@@ -171,12 +175,18 @@ func New(s *xmpp.Session, cfg *Config) (*Client, error) {
 		log:         cfg.logger("xtls"),
 		fingerprint: fingerprint.Of(cfg.Certificate.Certificate[0]),
 		session:     s,
+		login:       l,
 		findings:    make(map[string]*finding),
 		conns:       make(map[*Conn]struct{}),
+		running:     make(map[string]bool),
 	}
 	c.digests = []fingerprint.Digest{c.fingerprint.Digest()}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	c.x = exchange.New(s, c.log)
+	var full func() bool
+	if l != nil {
+		full = l.conn.Full
+	}
+	c.x = exchange.New(s, c.log, full)
 	var err error
 	c.ibb, err = ibb.New(ibb.Config{Stanzas: c.x, BlockSize: cfg.BlockSize, Logger: cfg.logger("ibb")})
 	if err != nil {
@@ -256,6 +266,7 @@ func (c *Client) established(t *tunnel) (*Conn, error) {
 		return nil, err
 	}
 	c.conns[conn] = struct{}{}
+	t.established.Store(true)
 	return conn, nil
 }
 

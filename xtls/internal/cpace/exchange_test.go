@@ -160,14 +160,15 @@ func TestFreshScalars(t *testing.T) {
 	}
 }
 
-// TestOrder sends every frame in every state. Only the one that is due goes on.
-func TestOrder(t *testing.T) {
-	type place struct {
-		name string
-		due  cpace.FrameType
-		make func() (e *cpace.Exchange, good cpace.Frame)
-	}
-	for _, p := range []place{
+// A place is one state of an exchange: how to get there, and the frame that is due.
+type place struct {
+	name string
+	due  cpace.FrameType
+	make func() (e *cpace.Exchange, good cpace.Frame)
+}
+
+func places(t *testing.T) []place {
+	return []place{
 		{"R at the beginning", cpace.TypeA, func() (*cpace.Exchange, cpace.Frame) {
 			_, a := initiate(t, "secret", 1, context())
 			return respond(t, "secret", 1, context()), a
@@ -187,7 +188,12 @@ func TestOrder(t *testing.T) {
 			c := step(t, i, step(t, r, a, cpace.TypeB), cpace.TypeC)
 			return i, step(t, r, c, cpace.TypeOK)
 		}},
-	} {
+	}
+}
+
+// TestOrder sends every frame in every state. Only the one that is due goes on.
+func TestOrder(t *testing.T) {
+	for _, p := range places(t) {
 		t.Run(p.name, func(t *testing.T) {
 			for _, f := range everyFrame(1) {
 				e, good := p.make()
@@ -245,6 +251,14 @@ func TestAbort(t *testing.T) {
 		t.Errorf("got %x", []byte(f))
 	}
 	ended(t, i, false)
+	texts := make(map[string]bool)
+	for r := range cpace.Reason(8) {
+		texts[(&cpace.AbortError{Reason: r}).Error()] = true
+		texts[(&cpace.AbortError{Reason: r, Remote: true}).Error()] = true
+	}
+	if len(texts) != 16 {
+		t.Errorf("%d texts for 8 reasons of two sides", len(texts))
+	}
 	err := error(&cpace.AbortError{Reason: 77, Remote: true})
 	if got := err.Error(); got != "cpace: the peer ended the verification: reason 77" {
 		t.Error(got)

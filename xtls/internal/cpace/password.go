@@ -67,9 +67,6 @@ func ParseCode(typed string) (Password, error) {
 		if !strings.ContainsRune(codeAlphabet, r) {
 			return Password{}, ErrCodeSymbol
 		}
-		if b.Len() == CodeLength {
-			return Password{}, ErrCodeLength
-		}
 		b.WriteRune(r)
 	}
 	if b.Len() != CodeLength {

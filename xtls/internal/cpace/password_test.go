@@ -104,6 +104,7 @@ func TestParsePassword(t *testing.T) {
 		{"not UTF-8", "a\xff", "", cpace.ErrPasswordForbidden},
 		{"longest", strings.Repeat("x", cpace.MaxPassword), strings.Repeat("x", cpace.MaxPassword), nil},
 		{"one over", strings.Repeat("x", cpace.MaxPassword+1), "", cpace.ErrPasswordTooLong},
+		{"shrinks under it", strings.Repeat("a\u0308", cpace.MaxPassword/3+1), "", cpace.ErrPasswordTooLong},
 		// U+0958 becomes twice as long in NFC.
 		{"grows to the bound", strings.Repeat("\u0958", 170) + "1234", strings.Repeat("\u0915\u093c", 170) + "1234", nil},
 		{"grows over it", strings.Repeat("\u0958", 170) + "12345", "", cpace.ErrPasswordTooLong},
@@ -150,6 +151,27 @@ func FuzzParseCode(f *testing.F) {
 	})
 }
 
+// renderings is v, printed in every way.
+func renderings(t *testing.T, v any) []string {
+	t.Helper()
+	j, err := json.Marshal(v)
+	if err != nil {
+		t.Error(err)
+	}
+	shown := []string{fmt.Sprint(v), string(j)}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+		shown = append(shown, fmt.Sprintf(verb, v))
+	}
+	return shown
+}
+
+// inside has secrets in fields that are not exported.
+type inside struct {
+	pw cpace.Password
+	PW *cpace.Password
+	e  *cpace.Exchange
+}
+
 // TestNothingShowsSecrets prints everything that can be printed, in every way.
 func TestNothingShowsSecrets(t *testing.T) {
 	const marker = "hunter2"
@@ -181,11 +203,6 @@ func TestNothingShowsSecrets(t *testing.T) {
 	_, forbidden := cpace.ParsePassword(marker + "\x00")
 	_, symbol := cpace.ParseCode(marker)
 	_, length := cpace.ParseCode(display + "y")
-	type inside struct {
-		pw cpace.Password
-		PW *cpace.Password
-		e  *cpace.Exchange
-	}
 	hidden := []string{
 		marker, fmt.Sprintf("%x", marker), fmt.Sprintf("%X", marker), fmt.Sprint([]byte(marker)), code.PRS(), display,
 	}
@@ -205,15 +222,7 @@ func TestNothingShowsSecrets(t *testing.T) {
 		if v == nil {
 			t.Fatal("an error is missing")
 		}
-		shown := []string{fmt.Sprint(v)}
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
-			shown = append(shown, fmt.Sprintf(verb, v))
-		}
-		j, err := json.Marshal(v)
-		if err != nil {
-			t.Error(err)
-		}
-		for _, s := range append(shown, string(j)) {
+		for _, s := range renderings(t, v) {
 			for _, h := range hidden {
 				if strings.Contains(s, h) {
 					t.Errorf("%T shows %q", v, s)

@@ -40,15 +40,19 @@ const (
 )
 
 // ErrNoAnswer means that AnswerTime passed without an answer.
-var ErrNoAnswer = fmt.Errorf("no answer within %v", AnswerTime)
+var ErrNoAnswer = fmt.Errorf("no answer within %v: %w", AnswerTime, context.DeadlineExceeded)
 
-var errTooMany = fmt.Errorf("over %d requests wait for answers", MaxPending)
+// ErrBusy is the error of a request that was not sent, because too many wait for
+// answers or for being written already. It is the one that a server would answer:
+// who sends much knows how to wait and try again.
+var ErrBusy = stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint}
 
 // An Exchange sends requests over one session. All methods may be called
 // concurrently.
 type Exchange struct {
-	s   *xmpp.Session
-	log logging.LeveledLogger
+	s    *xmpp.Session
+	log  logging.LeveledLogger
+	full func() bool
 
 	mu      sync.Mutex // protects the fields below
 	pending map[string]*request
@@ -62,9 +66,13 @@ type request struct {
 }
 
 // New returns an Exchange over s. Its handlers ([Exchange.Handle]) must be
-// installed where s is served, and Close be called when s has ended.
-func New(s *xmpp.Session, log logging.LeveledLogger) *Exchange {
-	return &Exchange{s: s, log: log, pending: make(map[string]*request)}
+// installed where s is served, and Close be called when s has ended. full, if not
+// nil, says that no more should be written now.
+func New(s *xmpp.Session, log logging.LeveledLogger, full func() bool) *Exchange {
+	if full == nil {
+		full = func() bool { return false }
+	}
+	return &Exchange{s: s, log: log, full: full, pending: make(map[string]*request)}
 }
 
 // LocalAddr is the full JID of the session.
@@ -78,7 +86,7 @@ func (x *Exchange) Request(ctx context.Context, typ stanza.IQType, to jid.JID, p
 		err    error
 	}
 	got := make(chan answer, 1)
-	x.Go(typ, to, payload, func(reply xml.TokenReader, err error) {
+	id := x.start(typ, to, payload, func(reply xml.TokenReader, err error) {
 		var a answer
 		if a.err = err; err == nil {
 			a.tokens, a.err = copyTokens(reply)
@@ -89,6 +97,7 @@ func (x *Exchange) Request(ctx context.Context, typ stanza.IQType, to jid.JID, p
 	case a := <-got:
 		return tokenReader(a.tokens), a.err
 	case <-ctx.Done():
+		x.resolve(id, nil, ctx.Err())
 		return nil, context.Cause(ctx)
 	}
 }
@@ -97,12 +106,17 @@ func (x *Exchange) Request(ctx context.Context, typ stanza.IQType, to jid.JID, p
 // result, valid during the call, or an error. On a session without a guard under
 // it, Go blocks while the TCP connection takes no more.
 func (x *Exchange) Go(typ stanza.IQType, to jid.JID, payload []byte, done func(xml.TokenReader, error)) {
-	id := rand.Text()
+	x.start(typ, to, payload, done)
+}
+
+// start is Go; it returns the id of the request.
+func (x *Exchange) start(typ stanza.IQType, to jid.JID, payload []byte, done func(xml.TokenReader, error)) (id string) {
+	id = rand.Text()
 	r := &request{to: to, done: done}
 	x.mu.Lock()
 	err := x.err
-	if err == nil && len(x.pending) >= MaxPending {
-		err = errTooMany
+	if err == nil && (len(x.pending) >= MaxPending || x.full()) {
+		err = ErrBusy
 	}
 	if err == nil {
 		x.pending[id] = r
@@ -111,11 +125,12 @@ func (x *Exchange) Go(typ stanza.IQType, to jid.JID, payload []byte, done func(x
 	x.mu.Unlock()
 	if err != nil {
 		done(nil, err)
-		return
+		return id
 	}
 	if err := x.write(render(typ, to, id, payload)); err != nil {
 		x.resolve(id, nil, fmt.Errorf("the XMPP session cannot be written: %w", err))
 	}
+	return id
 }
 
 // Send writes one rendered stanza that needs no answer.

@@ -148,6 +148,14 @@ func (g *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Full reports whether so much waits to be written that nothing that can wait
+// should be added. What is left is for answers, which cannot.
+func (g *Conn) Full() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.queue) > MaxQueue/2
+}
+
 // keepQueue is the largest queue buffer kept once it has been written.
 const keepQueue = 256 << 10
 

@@ -1,0 +1,110 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package fingerprint
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"mellium.im/xmpp/jid"
+)
+
+// A Peer is what a [Store] knows of a peer whatever its key: what must outlive a changed or forgotten key, a crash, and the session in
+// which it was learnt (security.md 1.2, 2.5 and 4). The store keeps these facts; the limits, and what follows from them, are the caller's.
+type Peer struct {
+	JID jid.JID // bare and normalised
+	// Required says that XTLS was used with the peer once. An offer without it is then refused.
+	Required bool
+	// Disputed is the day (midnight UTC) on which a comparison with the peer ended in a mismatch, zero if there is no such thing to
+	// settle. Keys of the peer keep their levels; they count for less as long as this stands.
+	Disputed time.Time
+	// Interrupted counts the verifications that got past the commitment and ended without a result. It is there to be shown to the user:
+	// somebody in the middle who sees that the codes differ cuts the line.
+	Interrupted int
+	// SASFailures counts the comparisons of codes on SASDay (midnight UTC) that got past the commitment and did not end in a match. See
+	// AddSASFailure and SASFailuresOn.
+	SASFailures int
+	SASDay      time.Time
+	// PasswordFailures counts the runs with a password that failed in a row, PasswordTotal those since the password was chosen.
+	PasswordFailures, PasswordTotal int
+	// PasswordLocked is the time before which no run with a password may start, in whole seconds, rounded up; zero if there is none.
+	PasswordLocked time.Time
+	// Attrs are further facts, kept in the order of the file. No Key occurs twice, nor is one of the words that the fields have in the
+	// file.
+	Attrs []Attr
+}
+
+// AddSASFailure counts one more failed comparison on the day of now, and returns how many these are. It is called, in [Store.ChangePeer],
+// before the frame is sent that gives the other side its chance; a match clears the count (see [Store.Pin]). A clock that was
+// set back starts no new count.
+func (p *Peer) AddSASFailure(now time.Time) int {
+	p.SASFailures = p.SASFailuresOn(now) + 1
+	if today := day(now); today.After(p.SASDay) {
+		p.SASDay = today
+	}
+	return p.SASFailures
+}
+
+// SASFailuresOn returns how many comparisons have failed on the day of now: none if the last one was earlier.
+func (p Peer) SASFailuresOn(now time.Time) int {
+	if day(now).After(p.SASDay) {
+		return 0
+	}
+	return p.SASFailures
+}
+
+// settle drops what a verification by the own user settles. What concerns the password stays: it belongs to the password.
+func (p *Peer) settle() {
+	p.Disputed, p.SASDay = time.Time{}, time.Time{}
+	p.Interrupted, p.SASFailures = 0, 0
+}
+
+// maxCount bounds each count of a Peer. Beyond it counting fails, and with it what was to be counted.
+const maxCount = 1_000_000
+
+// clone returns a Peer that shares nothing that can be changed with p.
+func (p Peer) clone() Peer {
+	p.Attrs = slices.Clone(p.Attrs)
+	return p
+}
+
+// normal returns p with its times as the file has them.
+func (p Peer) normal() Peer {
+	p = p.clone()
+	p.Disputed, p.SASDay = day(p.Disputed), day(p.SASDay)
+	if p.SASFailures == 0 {
+		p.SASDay = time.Time{}
+	}
+	until := p.PasswordLocked.UTC()
+	p.PasswordLocked = until.Truncate(time.Second)
+	if until.After(p.PasswordLocked) {
+		p.PasswordLocked = p.PasswordLocked.Add(time.Second)
+	}
+	return p
+}
+
+// check reports what is wrong with p, whose times are normal, as a line of a store.
+func (p Peer) check() error {
+	if p.JID.Domainpart() == "" {
+		return errNoPeer
+	}
+	for _, n := range []int{p.Interrupted, p.SASFailures, p.PasswordFailures, p.PasswordTotal} {
+		if n < 0 || n > maxCount {
+			return fmt.Errorf("a count of %d is not from 0 to %d", n, maxCount)
+		}
+	}
+	if p.SASFailures > 0 && p.SASDay.IsZero() {
+		return errors.New("failed comparisons without their day")
+	}
+	for _, t := range []time.Time{p.Disputed, p.SASDay, p.PasswordLocked} {
+		if year := t.Year(); year < 1 || year > 9999 {
+			return fmt.Errorf("the year %d cannot be written", year)
+		}
+	}
+	return checkAttrs(p.Attrs, factRequired, factDisputed, factInterrupted, factSASFailed,
+		factPasswordFailed, factPasswordTotal, factPasswordLocked)
+}
