@@ -23,70 +23,74 @@ func vectorCode(t testing.TB, n int) sas.Code {
 	return code(t, i)
 }
 
+const robots = "robot pin elephant light bulb scissors umbrella train"
+
+// matches is what people type for x9a-4up, which is also 5094-2702-7958.
+var matches = []struct {
+	form  sas.Form
+	typed string
+	want  bool
+}{
+	{sas.FormB32, "x9a4up", true},
+	{sas.FormB32, "X9A-4UP", true},
+	{sas.FormB32, " x9a 4up\r\n", true},
+	{sas.FormB32, "x-9-a-4-u-p", true},
+	{sas.FormB32, "x9a\u20114up\u00a0", true}, // the hyphen and the blank that do not break
+	{sas.FormB32, "x9a4vp", true},             // there is no v, so it must be u
+	{sas.FormB32, "x9a4uq", false},
+	{sas.FormB32, "x9a4u", false},
+	{sas.FormB32, "x9a4upp", false},
+	{sas.FormB32, "", false},
+	{sas.FormB32, "------", false},
+	{sas.FormB32, "x9a4u\xff", false},
+	{sas.FormB32, "x9a4u\u0440", false}, // a Cyrillic letter that looks like p
+	{sas.FormB32, "5094-2702-7958", false},
+	{sas.FormB32, strings.Repeat(" ", 506) + "x9a4up", true},
+	{sas.FormB32, strings.Repeat(" ", 507) + "x9a4up", false}, // 513 octets
+
+	{sas.FormDecimal, "5094-2702-7958", true},
+	{sas.FormDecimal, "5094 2702 7958", true},
+	{sas.FormDecimal, "509427027958", true},
+	{sas.FormDecimal, "50 94, 27 02, 79 58", true},
+	{sas.FormDecimal, "5094-2702-7959", false},
+	{sas.FormDecimal, "7958-2702-5094", false},
+	{sas.FormDecimal, "5094-2702", false},
+	{sas.FormDecimal, "5094-2702-7958-1", false},
+	{sas.FormDecimal, "13286-2702-7958", false},
+	{sas.FormDecimal, "5094-2702-0999", false},
+	{sas.FormDecimal, "5094-2702-9192", false},
+	{sas.FormDecimal, "5094-2702-79x8", false},
+	{sas.FormDecimal, "x9a4up", false},
+
+	{sas.FormEmoji, robots, true},
+	{sas.FormEmoji, strings.ToUpper(robots), true},
+	{sas.FormEmoji, strings.ReplaceAll(robots, " ", ""), true},
+	{sas.FormEmoji, "robot, pin, elephant, light-bulb, scissors, umbrella, train", true},
+	{sas.FormEmoji, "31 63 6 41 45 37 51", true},
+	{sas.FormEmoji, "31-63-06-41-45-37-51", true},
+	{sas.FormEmoji, "🤖📌🐘💡✂️☂️🚂", true},
+	{sas.FormEmoji, "🤖 📌 🐘 💡 ✂ ☂ 🚂", true}, // without the selector
+	{sas.FormEmoji, "31 pin 🐘 41 45 umbrella 51", true},
+	{sas.FormEmoji, "31robot", false},
+	{sas.FormEmoji, "31636414537 51", false},
+	{sas.FormEmoji, "31 63 6 41 45 37 50", false},
+	{sas.FormEmoji, "31 63 6 41 45 37", false},
+	{sas.FormEmoji, "31 63 6 41 45 37 51 1", false},
+	{sas.FormEmoji, "95 63 6 41 45 37 51", false},  // 31 + 64
+	{sas.FormEmoji, "31 63 70 41 45 37 51", false}, // 6 + 64: must not run into the number before
+	{sas.FormEmoji, "031 63 6 41 45 37 51", false},
+	{sas.FormEmoji, "pin robot elephant light bulb scissors umbrella train", false},
+	{sas.FormEmoji, robots + " dog", false},
+	{sas.FormEmoji, "robot pin", false},
+	{sas.FormEmoji, "", false},
+
+	{0, "x9a4up", false},
+	{sas.FormEmoji + 1, "x9a4up", false},
+}
+
 func TestMatches(t *testing.T) {
-	const robots = "robot pin elephant light bulb scissors umbrella train"
 	c := vectorCode(t, 0)
-	for _, tt := range []struct {
-		form  sas.Form
-		typed string
-		want  bool
-	}{
-		{sas.FormB32, "x9a4up", true},
-		{sas.FormB32, "X9A-4UP", true},
-		{sas.FormB32, " x9a 4up\r\n", true},
-		{sas.FormB32, "x-9-a-4-u-p", true},
-		{sas.FormB32, "x9a\u20114up\u00a0", true}, // the hyphen and the blank that do not break
-		{sas.FormB32, "x9a4vp", true},             // there is no v, so it must be u
-		{sas.FormB32, "x9a4uq", false},
-		{sas.FormB32, "x9a4u", false},
-		{sas.FormB32, "x9a4upp", false},
-		{sas.FormB32, "", false},
-		{sas.FormB32, "------", false},
-		{sas.FormB32, "x9a4u\xff", false},
-		{sas.FormB32, "x9a4u\u0440", false}, // a Cyrillic letter that looks like p
-		{sas.FormB32, "5094-2702-7958", false},
-		{sas.FormB32, strings.Repeat(" ", 506) + "x9a4up", true},
-		{sas.FormB32, strings.Repeat(" ", 507) + "x9a4up", false}, // 513 octets
-
-		{sas.FormDecimal, "5094-2702-7958", true},
-		{sas.FormDecimal, "5094 2702 7958", true},
-		{sas.FormDecimal, "509427027958", true},
-		{sas.FormDecimal, "50 94, 27 02, 79 58", true},
-		{sas.FormDecimal, "5094-2702-7959", false},
-		{sas.FormDecimal, "7958-2702-5094", false},
-		{sas.FormDecimal, "5094-2702", false},
-		{sas.FormDecimal, "5094-2702-7958-1", false},
-		{sas.FormDecimal, "13286-2702-7958", false},
-		{sas.FormDecimal, "5094-2702-0999", false},
-		{sas.FormDecimal, "5094-2702-9192", false},
-		{sas.FormDecimal, "5094-2702-79x8", false},
-		{sas.FormDecimal, "x9a4up", false},
-
-		{sas.FormEmoji, robots, true},
-		{sas.FormEmoji, strings.ToUpper(robots), true},
-		{sas.FormEmoji, strings.ReplaceAll(robots, " ", ""), true},
-		{sas.FormEmoji, "robot, pin, elephant, light-bulb, scissors, umbrella, train", true},
-		{sas.FormEmoji, "31 63 6 41 45 37 51", true},
-		{sas.FormEmoji, "31-63-06-41-45-37-51", true},
-		{sas.FormEmoji, "🤖📌🐘💡✂️☂️🚂", true},
-		{sas.FormEmoji, "🤖 📌 🐘 💡 ✂ ☂ 🚂", true}, // without the selector
-		{sas.FormEmoji, "31 pin 🐘 41 45 umbrella 51", true},
-		{sas.FormEmoji, "31robot", false},
-		{sas.FormEmoji, "31636414537 51", false},
-		{sas.FormEmoji, "31 63 6 41 45 37 50", false},
-		{sas.FormEmoji, "31 63 6 41 45 37", false},
-		{sas.FormEmoji, "31 63 6 41 45 37 51 1", false},
-		{sas.FormEmoji, "95 63 6 41 45 37 51", false},  // 31 + 64
-		{sas.FormEmoji, "31 63 70 41 45 37 51", false}, // 6 + 64: must not run into the number before
-		{sas.FormEmoji, "031 63 6 41 45 37 51", false},
-		{sas.FormEmoji, "pin robot elephant light bulb scissors umbrella train", false},
-		{sas.FormEmoji, robots + " dog", false},
-		{sas.FormEmoji, "robot pin", false},
-		{sas.FormEmoji, "", false},
-
-		{0, "x9a4up", false},
-		{sas.FormEmoji + 1, "x9a4up", false},
-	} {
+	for _, tt := range matches {
 		if got := c.Matches(tt.form, tt.typed); got != tt.want {
 			t.Errorf("Matches(%d, %q) = %v, want %v", tt.form, tt.typed, got, tt.want)
 		}

@@ -46,6 +46,7 @@ type fuzzer struct {
 	peers    []byte // the peer's nonce, once it was taken
 	hasSaid  sas.Result
 	wasMatch bool
+	aborted  bool
 }
 
 func newFuzzer(t *testing.T, responder bool) *fuzzer {
@@ -87,7 +88,7 @@ func (z *fuzzer) run(ops []byte) {
 			} else if err != nil {
 				z.t.Fatal(err)
 			}
-			z.x, z.own, z.commit, z.peers, z.hasSaid, z.wasMatch = x, nil, nil, nil, 0, false
+			z.x, z.own, z.commit, z.peers, z.hasSaid, z.wasMatch, z.aborted = x, nil, nil, nil, 0, false, false
 		}
 		k := z.x.Run()
 		switch op := octet(); op {
@@ -109,7 +110,8 @@ func (z *fuzzer) run(ops []byte) {
 				z.wasMatch = r == sas.Match
 			}
 		case 7:
-			z.x.Abort(sas.AbortReason(octet()))
+			_, err := z.x.Abort(sas.AbortReason(octet()))
+			z.aborted = err == nil
 		default:
 			typ, run := sas.FrameType(octet()), octet()
 			z.take(sas.Frame{Type: typ, Run: run, Body: next(int(octet()))})
@@ -142,6 +144,7 @@ func (z *fuzzer) take(f sas.Frame) {
 	out, err := z.x.Step(f)
 	z.sent(out, err)
 	if err != nil {
+		z.aborted = true
 		return
 	}
 	// Not a late frame of an earlier run, and not a mere repetition of one: it was
@@ -177,6 +180,9 @@ func (z *fuzzer) check() {
 		t.Fatalf("Committed = %v, own nonce drawn %v", got, z.own != nil)
 	}
 	c, ok := x.Code()
+	if z.aborted && (ok || !x.Over()) {
+		t.Fatalf("after an abort: code %v, over %v", ok, x.Over())
+	}
 	if ok {
 		if z.own == nil || z.peers == nil {
 			t.Fatal("a code without both nonces")

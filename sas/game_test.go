@@ -57,7 +57,8 @@ type game struct {
 }
 
 // wins returns in how many of the remaining equally likely draws Mallory wins from
-// p on. Every way from p to the end has the same number of draws, so numbers of wins can be compared.
+// p on. Every way from p to the end has the same number of draws, so that numbers
+// of wins can be compared.
 func (g *game) wins(p position) int {
 	if n, ok := g.memo[p]; ok {
 		return n

@@ -52,7 +52,7 @@ func naiveCode(t testing.TB, exporter []byte) byte {
 func TestNaiveCodeIsForged(t *testing.T) {
 	id := newIdentity(t)
 	for range 3 {
-		bob := handshake2(t, id)
+		bob := mutual(t, id)
 		target := naiveCode(t, bob)
 		tries := 0
 		alice, mallory := grind(t, id, func(exporter []byte) bool {
@@ -79,7 +79,7 @@ func TestGrindingDoesNotHelp(t *testing.T) {
 	wins := 0
 	for range runs {
 		nI, expected, answer := random(), random(), random()
-		keysB := scheduleKeys(t, handshake2(t, id), []byte("a context"))
+		keysB := scheduleKeys(t, mutual(t, id), []byte("a context"))
 		m := meet(t, someKeys(t, "not known yet"), keysB)
 		m.toBob(t, nI)
 		m.revealToBob(t, nI)
@@ -136,11 +136,24 @@ func export(t testing.TB, c *tls.Conn) []byte {
 	return e
 }
 
-// handshake2 is Mallory's leg with Bob: an ordinary mutual handshake. It returns
-// the exporter, after checking that both have the same.
-func handshake2(t testing.TB, id tls.Certificate) []byte {
+// pipe is a connection in memory on which nothing waits for ever.
+func pipe(t testing.TB) (c, s net.Conn) {
 	t.Helper()
-	c, s := net.Pipe()
+	c, s = net.Pipe()
+	for _, end := range []net.Conn{c, s} {
+		if err := end.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { end.Close() })
+	}
+	return c, s
+}
+
+// mutual is Mallory's leg with Bob: an ordinary mutual handshake. It returns
+// the exporter, after checking that both have the same.
+func mutual(t testing.TB, id tls.Certificate) []byte {
+	t.Helper()
+	c, s := pipe(t)
 	cfg := serverConfig(id)
 	cfg.ClientAuth = tls.RequireAnyClientCert
 	bob, mallory := tls.Server(s, cfg), tls.Client(c, clientConfig(id))
@@ -153,8 +166,6 @@ func handshake2(t testing.TB, id tls.Certificate) []byte {
 	if !bytes.Equal(e, export(t, mallory)) {
 		t.Fatal("the ends of one handshake have different exporters")
 	}
-	c.Close()
-	s.Close()
 	return e
 }
 
@@ -163,9 +174,7 @@ func handshake2(t testing.TB, id tls.Certificate) []byte {
 // the exporters that Alice and Mallory then have.
 func grind(t testing.TB, id tls.Certificate, fits func(exporter []byte) bool) (atAlice, atMallory []byte) {
 	t.Helper()
-	c, s := net.Pipe()
-	defer c.Close()
-	defer s.Close()
+	c, s := pipe(t)
 	alice := tls.Client(c, clientConfig(id))
 	done := make(chan error, 1)
 	go func() { done <- alice.Handshake() }()
@@ -189,7 +198,10 @@ func grind(t testing.TB, id tls.Certificate, fits func(exporter []byte) bool) (a
 		if errors.Is(err, errUnfit) {
 			continue
 		}
-		if err := errors.Join(err, <-done); err != nil {
+		if err == nil {
+			err = <-done
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		return export(t, alice), export(t, server)

@@ -121,7 +121,7 @@ func (t *tunnel) readAccept(ctx context.Context) error {
 	}
 	content := m.Contents[0]
 	if content.Security == nil {
-		return fmt.Errorf("%w: %w", ErrNotSupported, errNoSecurity)
+		return fmt.Errorf("%w: %w", ErrTampered, errNoSecurity)
 	}
 	if t.theirs, err = parseSecurity(content.Security); err != nil {
 		return err

@@ -40,8 +40,9 @@ var (
 // the data, something is missing all the same.
 var errPeerDone = fmt.Errorf("%w: the peer ended the session", ErrLost)
 
-// errNoSecurity: the peer, or a server, left encryption out of the answer.
-var errNoSecurity = errors.New("it would go on without encryption")
+// errNoSecurity: there was no encryption in the answer. Nobody accepts our
+// application without, so a server has left it out.
+var errNoSecurity = errors.New("the answer leaves out the encryption")
 
 // A KeyChangedError means that the peer presented a certificate that is not among
 // those it is known by. An alarm: it is a new installation, or somebody else.

@@ -296,7 +296,7 @@ func (t *tunnel) fail(err error) error {
 	if errors.As(err, &end) {
 		err = endError(end)
 	}
-	if t.ctx.Err() != nil && !errors.Is(err, ErrTampered) {
+	if t.ctx.Err() != nil && !isAlarm(err) {
 		err = context.Cause(t.ctx)
 	}
 	t.cancel(err)
@@ -312,7 +312,7 @@ func reasonFor(err error) jingle.Reason {
 	var other *fingerprint.OtherPeerError
 	var revoked *fingerprint.RevokedError
 	switch {
-	case errors.As(err, &changed), errors.As(err, &other), errors.Is(err, ErrTampered), errors.Is(err, ErrControl), errors.Is(err, errNoSecurity),
+	case errors.As(err, &changed), errors.As(err, &other), errors.Is(err, ErrTampered), errors.Is(err, ErrControl),
 		errors.Is(err, ErrMismatch), errors.Is(err, ErrPassword), errors.As(err, &revoked):
 		return jingle.ReasonSecurityError // the peer should be alarmed as well
 	case errors.Is(err, context.Canceled): // also by a user who was asked

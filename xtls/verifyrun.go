@@ -267,7 +267,6 @@ func (r *sasRun) decide(ctx context.Context, code sas.Code, ask func(context.Con
 		if err := r.t.verified(fingerprint.MethodSAS); err != nil {
 			return err
 		}
-		r.counted = false
 	}
 	return errors.Join(a.err, r.send(ctx, f))
 }

@@ -374,3 +374,41 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Wait()
 	}
 }
+
+// TestCloseWaitsWhileThereIsProgress: a peer that takes one block every four seconds is slow, not
+// gone; what Write accepted arrives.
+func TestCloseWaitsWhileThereIsProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, ibb.Config{BlockSize: 256, InFlight: 1})
+		a, b := r.connect(t, false)
+		r.a.Hold(isElement("data"))
+		data := strings.Repeat("x", 5*256)
+		mustWrite(t, a, data)
+		stop := make(chan struct{})
+		released := make(chan struct{})
+		go func() {
+			defer close(released)
+			for {
+				select {
+				case <-time.After(4 * time.Second):
+					r.a.Release()
+					r.a.Hold(isElement("data"))
+				case <-stop:
+					return
+				}
+			}
+		}()
+		start := time.Now()
+		if err := a.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		if took := time.Since(start); took < 16*time.Second {
+			t.Errorf("Close took %v: the peer was not slow", took)
+		}
+		close(stop)
+		<-released
+		if got, err := readAll(b); got != data || !errors.Is(err, transport.ErrClosedByPeer) {
+			t.Errorf("Read %d octets, %v", len(got), err)
+		}
+	})
+}

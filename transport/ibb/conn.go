@@ -17,7 +17,8 @@ import (
 	"example.org/xtls/transport"
 )
 
-// closeLinger bounds how long Close flushes and then waits for the peer's answer, together.
+// closeLinger bounds how long Close waits while the peer acknowledges nothing: a server that
+// allows 10 kB/s needs longer than that for a full send buffer.
 const closeLinger = 5 * time.Second
 
 // An Addr is one end of a stream.
@@ -72,6 +73,7 @@ type Conn struct {
 	failed   context.CancelCauseFunc // ends Connect, nil when it is done
 	closed   bool                    // Close was called
 	cutShort bool                    // nothing is waited for any more
+	linger   *time.Timer             // of Close, which ends its patience; nil before
 	err      error                   // why the stream ended, nil while it lives or if Close ended it
 	tell     bool                    // after err: the peer is to get <close/>
 
@@ -183,15 +185,15 @@ func (c *Conn) Close() error {
 	}
 	c.closed = true
 	c.in.discard()
-	linger := time.AfterFunc(closeLinger, c.stopWaiting)
+	c.linger = time.AfterFunc(closeLinger, c.stopWaiting)
 	c.wakeLocked()
 	c.mu.Unlock()
 
 	<-c.done
-	linger.Stop()
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.linger.Stop()
 	c.readDeadline.stopLocked()
 	c.writeDeadline.stopLocked()
 	lost := c.out.pending()

@@ -55,7 +55,7 @@ func (c *Conn) step() bool {
 	}
 }
 
-// finish ends the stream in order, for at most closeLinger. If the peer closed it the results of
+// finish ends the stream in order, for at most closeLinger without progress. If the peer closed it the results of
 // blocks on their way may still come: its handlers and its Close send on different goroutines.
 // Otherwise the peer is told by <close/>, unless that is no use, and its answer is awaited
 // (XEP-0047 §2.3). It may be an error: either way the stream is closed.
@@ -109,6 +109,9 @@ func (c *Conn) blockAnswered(num uint64, reply xml.TokenReader, err error) {
 		return
 	}
 	if c.out.pending() < before {
+		if c.linger != nil && !c.cutShort {
+			c.linger.Reset(closeLinger)
+		}
 		c.patience.reset()
 		c.writable.Broadcast()
 	}

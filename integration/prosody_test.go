@@ -1,0 +1,220 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package integration_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// prosodyOptions say how a Prosody differs from the usual one: accounts alice, bob
+// and carol, no rate limits, no proxy65.
+type prosodyOptions struct {
+	accounts []string // local parts; their passwords come from passwordOf
+	limits   bool     // the rate limits of the configuration that Prosody ships
+	proxy65  bool     // a SOCKS5 relay as proxy.localhost
+	stanzas  bool     // log every stanza as the server sees it, to debug.log
+	module   string   // a module of testdata/modules
+	settings []string // lines of its configuration, for that module
+
+	certificate string // the name in the certificate, if not the domain
+}
+
+// domain is the one that all servers of the tests serve.
+const domain = "localhost"
+
+// passwordOf is the password of an account.
+func passwordOf(name string) string { return "the password of " + name }
+
+// A prosody is a running server. Its child prints a line for each session.
+type prosody struct {
+	*child
+	dir      string
+	starttls string // HOST:PORT
+	direct   string // HOST:PORT of direct TLS
+	relay    string // HOST:PORT of proxy65
+	ca       string // file with the certificate, which is its own authority
+}
+
+// startAttempts is how often a Prosody is started until it gets its ports: they
+// are chosen before it starts, and somebody else may take one in between.
+const startAttempts = 5
+
+// startProsody starts a server that ends with the test.
+func startProsody(t testing.TB, opts prosodyOptions) *prosody {
+	t.Helper()
+	requireProsody(t)
+	if opts.accounts == nil {
+		opts.accounts = []string{"alice", "bob", "carol"}
+	}
+	p := &prosody{dir: t.TempDir()}
+	for _, sub := range []string{"data", "certs"} {
+		if err := os.Mkdir(filepath.Join(p.dir, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := cmp.Or(opts.certificate, domain)
+	p.ca = makeCertificate(t, filepath.Join(p.dir, "certs"), name, "proxy."+name)
+	for range startAttempts {
+		config := p.configure(t, opts)
+		if p.child == nil { // accounts are made before the first start
+			p.register(t, config, opts.accounts)
+		}
+		p.child = startChild(t, "prosody", exec.Command("prosody", "-F", "--config", config))
+		if p.listens(opts) {
+			return p
+		}
+		p.kill()
+		if !bytes.Contains(p.stdout.bytes(), []byte("Failed to open server port")) {
+			break
+		}
+	}
+	t.Fatal("prosody did not start")
+	return nil
+}
+
+// requireProsody skips the test where there is none, unless that is a failure.
+func requireProsody(t testing.TB) {
+	t.Helper()
+	for _, name := range []string{"prosody", "prosodyctl"} {
+		if _, err := exec.LookPath(name); err == nil {
+			continue
+		}
+		missing := name + " is not installed: the integration tests need Prosody 0.12 (Debian and Ubuntu: apt-get install prosody)"
+		if os.Getenv("XTLS_INTEGRATION") == "required" {
+			t.Fatal(missing)
+		}
+		t.Skip(missing)
+	}
+}
+
+// local is the address of a port of loopback.
+func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// configure chooses ports and writes the configuration; it returns the file.
+func (p *prosody) configure(t testing.TB, opts prosodyOptions) string {
+	t.Helper()
+	ports := freePorts(t, 3)
+	p.starttls, p.direct, p.relay = local(ports[0]), local(ports[1]), local(ports[2])
+	modules, err := filepath.Abs("testdata/modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	enabled := []string{"roster", "saslauth", "tls", "disco", "ping", "smacks"}
+	if opts.limits {
+		enabled = append(enabled, "limits")
+	}
+	if opts.stanzas {
+		enabled = append(enabled, "stanza_debug")
+	}
+	if opts.module != "" {
+		enabled = append(enabled, opts.module)
+	}
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	if os.Getuid() == 0 {
+		line("run_as_root = true")
+	}
+	line("pidfile = %q", filepath.Join(p.dir, "prosody.pid"))
+	line("data_path = %q", filepath.Join(p.dir, "data"))
+	line("certificates = %q", filepath.Join(p.dir, "certs"))
+	line("log = { { levels = { min = %q }, to = %q }", "info", "console")
+	if opts.stanzas {
+		line("; { levels = { min = %q }, to = %q, filename = %q }", "debug", "file", p.debugLog())
+	}
+	line("}")
+	line("plugin_paths = { %q }", modules)
+	line("modules_enabled = { \"%s\" }", strings.Join(enabled, "\"; \""))
+	line("modules_disabled = { %q; %q }", "offline", "s2s")
+	line("interfaces = { %q }", "127.0.0.1")
+	line("c2s_ports = { %d }", ports[0])
+	line("c2s_direct_tls_ports = { %d }", ports[1])
+	line("authentication = %q  storage = %q  c2s_require_encryption = true", "internal_hashed", "internal")
+	line("limits = { c2s = { rate = %q } }", "10kb/s")
+	for _, setting := range opts.settings {
+		line("%s", setting)
+	}
+	if opts.proxy65 {
+		line("proxy65_ports = { %d }  proxy65_interfaces = { %q }", ports[2], "127.0.0.1")
+	}
+	line("VirtualHost %q", domain)
+	line("  ssl = { key = %q; certificate = %q }", strings.TrimSuffix(p.ca, ".crt")+".key", p.ca)
+	if opts.proxy65 {
+		line("Component %q %q", "proxy."+domain, "proxy65")
+		line("  proxy65_address = %q", "127.0.0.1")
+	}
+	name := filepath.Join(p.dir, "prosody.cfg.lua")
+	if err := os.WriteFile(name, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// debugLog is the file with all stanzas, if they are logged.
+func (p *prosody) debugLog() string { return filepath.Join(p.dir, "debug.log") }
+
+// register makes the accounts.
+func (p *prosody) register(t testing.TB, config string, names []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, name := range names {
+		out, err := exec.CommandContext(ctx, "prosodyctl", "--config", config, "register", name, domain, passwordOf(name)).CombinedOutput()
+		if err != nil {
+			t.Fatalf("prosodyctl register %s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+// listens waits until the server says that its ports accept, and tries them.
+func (p *prosody) listens(opts prosodyOptions) bool {
+	services := map[string]string{"c2s": p.starttls, "c2s_direct_tls": p.direct}
+	if opts.proxy65 {
+		services["proxy65"] = p.relay
+	}
+	up := p.stdout.await(patience, func(text []byte, _ bool) bool {
+		for name, addr := range services {
+			host, port, _ := strings.Cut(addr, ":")
+			if !bytes.Contains(text, fmt.Appendf(nil, "Activated service '%s' on [%s]:%s", name, host, port)) {
+				return false
+			}
+		}
+		return true
+	})
+	if !up {
+		return false
+	}
+	for _, addr := range services {
+		conn, err := net.DialTimeout("tcp", addr, patience)
+		if err != nil {
+			return false
+		}
+		_ = conn.Close()
+	}
+	return true
+}
+
+// freePorts returns ports of loopback that nobody used a moment ago.
+func freePorts(t testing.TB, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // after the last one, so that all differ
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
