@@ -28,12 +28,15 @@ const (
 	// LevelPinned: the same key as in an earlier tunnel, whose first use was only
 	// vouched for by the servers. Nobody new is in the middle.
 	LevelPinned
+	// LevelCA: an authority that the user named ([Config].Authorities) has certified that
+	// the key belongs to the peer's JID.
+	LevelCA
 	// LevelVerified: the user has compared the key with the peer outside XMPP.
 	LevelVerified
 )
 
 // String returns the word used in texts, flags and JSON: "none", "vouched",
-// "pinned" or "verified".
+// "pinned", "ca" or "verified".
 func (l Level) String() string {
 	switch l {
 	case LevelNone:
@@ -42,6 +45,8 @@ func (l Level) String() string {
 		return "vouched"
 	case LevelPinned:
 		return "pinned"
+	case LevelCA:
+		return "ca"
 	case LevelVerified:
 		return "verified"
 	default:
@@ -51,12 +56,12 @@ func (l Level) String() string {
 
 // ParseLevel is the inverse of [Level.String] for the levels a tunnel can have.
 func ParseLevel(s string) (Level, error) {
-	for _, l := range []Level{LevelServerVouched, LevelPinned, LevelVerified} {
+	for _, l := range []Level{LevelServerVouched, LevelPinned, LevelCA, LevelVerified} {
 		if s == l.String() {
 			return l, nil
 		}
 	}
-	return LevelNone, fmt.Errorf("xtls: unknown level %q: want vouched, pinned or verified", s)
+	return LevelNone, fmt.Errorf("xtls: unknown level %q: want vouched, pinned, ca or verified", s)
 }
 
 // A State describes an established tunnel.

@@ -6,8 +6,10 @@ package xtls
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.org/xtls/fingerprint"
@@ -29,16 +31,23 @@ func (t *tunnel) judge(ctx context.Context) error {
 	v.Facts = facts
 	rec, err := cfg.Trust.Check(s.Peer, s.Fingerprint)
 	var changed *fingerprint.ChangedError
+	errors.As(err, &changed)
 	switch {
 	case err == nil:
 		t.known(rec)
-		v.Level = s.Level
+		v.Level = t.State().Level
 		if !facts.Disputed.IsZero() {
 			return t.ask(ctx, v)
 		}
-	case errors.As(err, &changed) && changed.Verified():
+	case t.certified() && (errors.Is(err, fingerprint.ErrUnknown) || changed != nil && !userVerified(changed.Want)):
+		t.raise(LevelCA, string(fingerprint.MethodCA), time.Time{})
+		v.Level = LevelCA
+		if !facts.Disputed.IsZero() {
+			return t.ask(ctx, v)
+		}
+	case changed != nil && changed.Verified():
 		return t.changed(changed)
-	case errors.As(err, &changed):
+	case changed != nil:
 		v.Changed = changed.Want
 		return t.ask(ctx, v)
 	case !errors.Is(err, fingerprint.ErrUnknown):
@@ -48,18 +57,42 @@ func (t *tunnel) judge(ctx context.Context) error {
 	default:
 		return t.ask(ctx, v)
 	}
-	if s.Level < cfg.MinLevel {
+	if v.Level < cfg.MinLevel {
 		return t.ask(ctx, v)
 	}
 	return nil
+}
+
+// certified reports whether an authority of the user's has issued the peer's
+// certificate for the peer's JID.
+func (t *tunnel) certified() bool {
+	pool := t.client.cfg.Authorities
+	if pool == nil {
+		return false
+	}
+	leaf := t.tls.ConnectionState().PeerCertificates[0]
+	_, err := leaf.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	if err != nil {
+		return false
+	}
+	addrs, err := fingerprint.XMPPAddrs(leaf)
+	return err == nil && slices.ContainsFunc(addrs, t.state.Peer.Bare().Equal)
+}
+
+// userVerified reports whether the user has verified any of the keys.
+func userVerified(keys []fingerprint.Record) bool {
+	return slices.ContainsFunc(keys, func(r fingerprint.Record) bool { return r.Level == fingerprint.LevelVerified })
 }
 
 // known takes over what is remembered of the key.
 func (t *tunnel) known(rec fingerprint.Record) {
 	s := &t.state
 	s.Level, s.Method, s.First, s.Verified = LevelPinned, string(rec.Method), rec.First, rec.Verified
-	if rec.Level == fingerprint.LevelVerified {
+	switch {
+	case rec.Level == fingerprint.LevelVerified:
 		s.Level = LevelVerified
+	case t.certified():
+		s.Level, s.Method = LevelCA, string(fingerprint.MethodCA)
 	}
 }
 
@@ -139,10 +172,15 @@ func (t *tunnel) remember() error {
 	if _, err := trust.Check(s.Peer, s.Fingerprint); err == nil {
 		return trust.Touch(s.Peer, s.Fingerprint, time.Now())
 	}
-	_, err := trust.PinAnother(fingerprint.Record{
+	r := fingerprint.Record{
 		Peer: s.Peer.Bare(), Key: s.Fingerprint,
 		Level: fingerprint.LevelPinned, Method: fingerprint.MethodTOFU,
-	}, time.Now())
+	}
+	pin := trust.PinAnother
+	if s.Level == LevelCA {
+		r.Level, r.Method, pin = fingerprint.LevelCA, fingerprint.MethodCA, trust.Pin
+	}
+	_, err := pin(r, time.Now())
 	var changed *fingerprint.ChangedError
 	if errors.As(err, &changed) {
 		return t.changed(changed) // another key was pinned while the user was asked

@@ -40,6 +40,7 @@ package xtls
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -81,6 +82,12 @@ type Config struct {
 	// MinLevel is the least level at which a tunnel is used; zero means
 	// LevelServerVouched.
 	MinLevel Level
+
+	// Authorities are those whose word about a peer's key the user takes: a certificate
+	// that one of them has issued, for the peer's bare JID as an xmppAddr
+	// (RFC 6120 §13.7.1.4) and in its time, is of LevelCA and needs no question. A
+	// key that the user has verified is not replaced by it. Nil means none.
+	Authorities *x509.CertPool
 
 	// AllowDraft says for which peers the plain draft is acceptable although their key
 	// is not pinned: no binding, no confirmation (PROTOCOL.md section 8). Nil means

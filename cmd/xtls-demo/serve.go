@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"mellium.im/xmpp/ping"
-	"mellium.im/xmpp/stanza"
 
 	"example.org/xtls/xtls"
 )
@@ -146,16 +144,14 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	}
 	defer h.e.Close()
 	l, err := h.e.Listen()
-	if err == nil {
-		err = h.announced(est)
-	}
 	if err != nil {
 		return a.during(est, "announcing this end to the server", err)
 	}
 	h.ready()
-	ctx, h.end = context.WithCancel(ctx)
+	ctx, stop := context.WithCancelCause(ctx)
+	h.end = func() { stop(nil) }
 	err = h.listen(ctx, l)
-	h.end()
+	stop(err)     // what still runs ends for the same reason
 	_ = l.Close() // the session may be gone
 	h.work.Wait()
 	if h.done { // all who could change it have ended
@@ -172,17 +168,6 @@ func (h *host) finish(outcome error) {
 	}
 	h.mu.Unlock()
 	h.end()
-}
-
-// announced waits until the server has seen that this end is available: it
-// answers what it is sent in order.
-func (h *host) announced(ctx context.Context) error {
-	err := ping.Send(ctx, h.e.Session(), h.e.LocalAddr().Domain())
-	var refused stanza.Error
-	if errors.As(err, &refused) {
-		return nil
-	}
-	return err
 }
 
 // ready says that tunnels are taken from now on.
