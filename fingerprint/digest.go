@@ -25,11 +25,11 @@ const (
 
 var (
 	// ErrUnsupportedDigest is what [ParseDigest] reports, wrapped, for a digest made by an algorithm that is not used here (MD5, say) or
-	// that cannot be told. The caller ignores such an element (spec.md section 3) and goes on with the others.
+	// that cannot be told. The caller ignores such an element (PROTOCOL.md section 4) and goes on with the others.
 	ErrUnsupportedDigest = errors.New("fingerprint: unsupported digest")
 
 	// ErrWeakDigests is what [CheckDigests] reports if no digest has at least 256 bits: none was signalled, or SHA-1 is all there is
-	// (security.md 3.1 rule 1).
+	// (PROTOCOL.md section 4).
 	ErrWeakDigests = errors.New("fingerprint: no digest of at least 256 bits was announced")
 
 	// ErrNotAnnounced is what [CheckDigests] reports, wrapped, if the certificate is not the one that was signalled. Somebody altered
@@ -38,7 +38,7 @@ var (
 )
 
 // A Digest is one fingerprint element of a Jingle offer or answer. It comes over a path that the servers control, so it is a hint of which
-// certificate to expect and authenticates nobody (spec.md section 3).
+// certificate to expect and authenticates nobody (PROTOCOL.md section 4).
 type Digest struct {
 	// Algo is one of SHA1, SHA256, SHA384 and SHA512.
 	Algo string
@@ -46,7 +46,7 @@ type Digest struct {
 	Sum []byte
 }
 
-// ParseDigest reads one signalled digest with the tolerance that spec.md section 3 asks for: text is trimmed, colons and white space are
+// ParseDigest reads one signalled digest with the tolerance that PROTOCOL.md section 4 asks for: text is trimmed, colons and white space are
 // dropped, case is folded. algo is the element's algo or hash attribute: empty, sha1, sha-1, sha256, sha-256, sha384, sha-384, sha512 or
 // sha-512 in either case; if it is empty, the length of text tells. Algo of the result is the name with the hyphen.
 //
@@ -89,7 +89,7 @@ func (d Digest) Colons() string {
 	return strings.Join(pairs, ":")
 }
 
-// Strong reports whether d has at least 256 bits. An offer without any strong digest is to be refused (security.md 3.1 rule 1).
+// Strong reports whether d has at least 256 bits. An offer without any strong digest is to be refused (PROTOCOL.md section 4).
 func (d Digest) Strong() bool {
 	name, size := algorithm(d.Algo)
 	return name == d.Algo && len(d.Sum) == size && size >= sha256.Size
@@ -123,7 +123,7 @@ func (d Digest) Fingerprint() (f Fingerprint, ok bool) {
 }
 
 // CheckDigests judges the certificate of a handshake, given by its DER form, by the digests that were signalled for it: each of them must
-// match and at least one must have 256 bits or more; SHA-1 alone is never enough (security.md 3.1 rule 1). The error wraps
+// match and at least one must have 256 bits or more; SHA-1 alone is never enough (PROTOCOL.md section 4). The error wraps
 // [ErrNotAnnounced] or is [ErrWeakDigests]. A nil error still authenticates nobody: see [Store.Check].
 func CheckDigests(digests []Digest, der []byte) error {
 	strong := false

@@ -20,7 +20,7 @@ func digestsOf(der []byte) (s1, s384, s512 string) {
 	return hex.EncodeToString(a[:]), hex.EncodeToString(b[:]), hex.EncodeToString(c[:])
 }
 
-// The forms of the table in spec.md section 3.
+// The forms of the table in PROTOCOL.md section 4.
 func TestParseDigest(t *testing.T) {
 	der := tv1DER(t)
 	s1, s384, s512 := digestsOf(der)
@@ -103,7 +103,7 @@ func TestDigestColons(t *testing.T) {
 	}
 }
 
-// security.md 3.1 rule 1.
+// PROTOCOL.md section 4.
 func TestCheckDigests(t *testing.T) {
 	der := tv1DER(t)
 	parse := func(algo, text string) fingerprint.Digest {

@@ -17,7 +17,7 @@
 // A digest that came in signalling proves nothing: it came through the servers.
 //
 // The package opens no connections, compares no codes and decides nothing: what to do about an unknown or changed key is up to the
-// caller. It keeps no secret but the identity's private key. Sources: spec.md section 3, security.md 3.1, 3.3 and 4, RFC 6120 §13.7.
+// caller. It keeps no secret but the identity's private key. Sources: xtls/PROTOCOL.md sections 4, 6 and 7, RFC 6120 §13.7.
 //
 // # The file known_peers
 //

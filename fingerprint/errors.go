@@ -19,7 +19,7 @@ var ErrUnknown = errors.New("fingerprint: the peer is unknown: no key of it has 
 
 // A ChangedError says that a peer is known, but by other keys. Either the peer has a new device or installation, or somebody is in the middle.
 // Nothing may be sent before the user has decided; if [ChangedError.Verified], nothing but a new verification may decide
-// (security.md section 4). Revoked keys are among those known: a peer that has no other is not new, and the user is asked.
+// (PROTOCOL.md section 7). Revoked keys are among those known: a peer that has no other is not new, and the user is asked.
 type ChangedError struct {
 	Peer jid.JID     // bare
 	Got  Fingerprint // what the peer shows now
@@ -88,7 +88,7 @@ func on(t time.Time) string {
 }
 
 // An OtherPeerError says that a key is known as somebody else's. One key is never accepted for two addresses: that is how one pretends to
-// be another (spec.md 3.3, RFC 8844).
+// be another (RFC 8844).
 type OtherPeerError struct {
 	Peer  jid.JID     // who shows the key now, bare
 	Got   Fingerprint // the key

@@ -19,7 +19,7 @@ import (
 // with colons (191 octets); the rest is room for blanks and line breaks.
 const maxText = 512
 
-// A Fingerprint names a certificate: it is the SHA-256 of the DER form of the end-entity certificate, not of its key (spec.md section 3).
+// A Fingerprint names a certificate: it is the SHA-256 of the DER form of the end-entity certificate, not of its key (PROTOCOL.md section 4).
 // It is comparable and may be a map key. The zero value names no certificate.
 type Fingerprint [sha256.Size]byte
 
@@ -77,7 +77,7 @@ var (
 	errOddDigits = errors.New("it has an odd number of hexadecimal digits")
 )
 
-// decodeHex decodes text after dropping colons and white space (spec.md section 3). The caller bounds its length.
+// decodeHex decodes text after dropping colons and white space (PROTOCOL.md section 4). The caller bounds its length.
 func decodeHex(text string) ([]byte, error) {
 	digits := strings.Map(func(r rune) rune {
 		if r == ':' || unicode.IsSpace(r) {

@@ -27,10 +27,10 @@ import (
 
 const (
 	// commonName is the subject of every identity. It is a constant so that a certificate says nothing about program, host or person
-	// beyond the address (spec.md section 3).
+	// beyond the address (PROTOCOL.md section 4).
 	commonName = "xtls"
 
-	// identityYears is how long an identity is nominally valid. Dates of pinned certificates are not judged (security.md 3.1 rule 3).
+	// identityYears is how long an identity is nominally valid. Dates of pinned certificates are not judged (PROTOCOL.md section 4).
 	identityYears = 10
 
 	// maxIdentityFile bounds the octets read from an identity file: a key and a chain of certificates take a few thousand.
@@ -42,7 +42,7 @@ const (
 
 // NewIdentity makes a new key and a self-signed certificate for the account owner, whose resource is ignored: ECDSA P-256, X.509 v3, a
 // random positive serial number, valid for ten years from this midnight (UTC), a constant common name, and the bare address as
-// the only alternative name (spec.md section 3). Leaf is set. Nothing is saved; see [OpenIdentity].
+// the only alternative name (PROTOCOL.md section 4). Leaf is set. Nothing is saved; see [OpenIdentity].
 func NewIdentity(owner jid.JID) (tls.Certificate, error) {
 	addr, err := bare(owner)
 	if err != nil {
@@ -169,7 +169,7 @@ func encodeIdentity(cert tls.Certificate) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// CheckKey returns an error unless the public key of cert is strong enough for a peer or for ourselves (security.md 3.1 rule 3): ECDSA on
+// CheckKey returns an error unless the public key of cert is strong enough for a peer or for ourselves (PROTOCOL.md section 4): ECDSA on
 // P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits.
 func CheckKey(cert *x509.Certificate) error {
 	if cert == nil {

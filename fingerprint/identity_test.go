@@ -246,7 +246,7 @@ func TestOpenIdentityAtOnce(t *testing.T) {
 	}
 }
 
-// security.md 3.1 rule 3.
+// PROTOCOL.md section 4.
 func TestCheckKey(t *testing.T) {
 	ecdsaKey := func(c elliptic.Curve) any {
 		key, err := ecdsa.GenerateKey(c, rand.Reader)

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// TV1 of spec.md section 3: a self-signed certificate of alba@isle.example, and its digests.
+// TV1 of PROTOCOL.md section 4: a self-signed certificate of alba@isle.example, and its digests.
 const (
 	tv1 = "MIIBQDCB6KADAgECAggRLZA9nl1vPzAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDEwR4dGxzMB4XDTI2MDEwMTAwMDAwMFoXDTM2MDEwMTAwMDAwMFowDzENMAsGA1UEAxMEeHRsczBZ" +
 		"MBMGByqGSM49AgEGCCqGSM49AwEHA0IABMZ66XTtx0ZEydTGYDjJdUGLpMbAOr9DdzqyOOEtqBtNf3LGTUgbGMoj/50DH+0KAOK0Gz93j2d+h5LjxjvMgbGjLjAsMCoGA1UdEQQj" +

@@ -14,7 +14,7 @@ import (
 )
 
 // A Peer is what a [Store] knows of a peer whatever its key: what must outlive a changed or forgotten key, a crash, and the session in
-// which it was learnt (security.md 1.2, 2.5 and 4). The store keeps these facts; the limits, and what follows from them, are the caller's.
+// which it was learnt (PROTOCOL.md section 7). The store keeps these facts; the limits, and what follows from them, are the caller's.
 type Peer struct {
 	JID jid.JID // bare and normalised
 	// Required says that XTLS was used with the peer once. An offer without it is then refused.

@@ -14,7 +14,7 @@ import (
 )
 
 // A Level says how much is known of a key. The values are the words in the file. What certification and the user's own check are worth is for the
-// caller to say (security.md 3.3); all that the order pinned, ca, verified means here is that pinning never leads back in it.
+// caller to say (PROTOCOL.md section 7); all that the order pinned, ca, verified means here is that pinning never leads back in it.
 type Level string
 
 const (

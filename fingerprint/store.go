@@ -87,8 +87,8 @@ func (s *Store) Check(peer jid.JID, f Fingerprint) (Record, error) {
 func (s *Store) Pin(r Record, now time.Time) (Record, error) { return s.pin(r, false, now) }
 
 // PinAnother is [Store.Pin] after the user has been asked about a *[ChangedError] and said that it is another device of the peer. It pins a
-// further key unverified, unless any key of the peer is verified or certified: then only the like of it can add one (security.md
-// section 4), and the *[ChangedError] is returned again.
+// further key unverified, unless any key of the peer is verified or certified: then only the like of it can add one (PROTOCOL.md
+// section 7), and the *[ChangedError] is returned again.
 func (s *Store) PinAnother(r Record, now time.Time) (Record, error) { return s.pin(r, true, now) }
 
 func (s *Store) pin(r Record, another bool, now time.Time) (Record, error) {

@@ -135,7 +135,7 @@ func TestErrorTexts(t *testing.T) {
 	}
 }
 
-// The rules of security.md section 4 that the store itself holds.
+// The rules of PROTOCOL.md section 7 that the store itself holds.
 func TestPinRules(t *testing.T) {
 	var changed *fingerprint.ChangedError
 	var other *fingerprint.OtherPeerError

@@ -29,7 +29,7 @@ var (
 // XMPPAddrs returns the XMPP addresses (id-on-xmppAddr, RFC 6120 §13.7.1.4) that the certificate claims as alternative names: bare,
 // normalised, in order. A certificate without any gives an empty list and no error. A self-signed certificate may claim any
 // address, so a claim proves nothing; but if there are claims and the peer is not among them, the certificate is not the peer's
-// (spec.md H5). An address that is not one, or more than 64 names of any kind, is an error.
+// (PROTOCOL.md section 6). An address that is not one, or more than 64 names of any kind, is an error.
 func XMPPAddrs(cert *x509.Certificate) ([]jid.JID, error) {
 	if cert == nil {
 		return nil, errors.New("fingerprint: no certificate given")

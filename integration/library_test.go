@@ -123,7 +123,7 @@ func tunnels(ctx context.Context, from, to *xtls.Client, n int) (dialled, accept
 	return dialled, accepted, context.Cause(ctx)
 }
 
-// dialsAtOnce is how many offers one peer may have pending (design: 4).
+// dialsAtOnce is how many offers one peer may have pending (jingle.MaxOffersPerPeer).
 const dialsAtOnce = 4
 
 // TestLibrary: what a Go developer uses, without the command line.

@@ -82,7 +82,7 @@ func TestInitiateMistakes(t *testing.T) {
 	}
 }
 
-// spec.md 2.6: an old peer that does not know security-info is no reason to end
+// draft-meyer §4: an old peer that does not know security-info is no reason to end
 // the session; that is for the caller to decide.
 func TestRefusedActionKeepsTheSession(t *testing.T) {
 	e := newEnds(t, jingle.Config{}, jingle.Config{})

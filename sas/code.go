@@ -29,7 +29,7 @@ const (
 	maxTyped = 512
 )
 
-// A Form is a way to write a code (security.md 1.4). All forms are prefixes of
+// A Form is a way to write a code (PROTOCOL.md section 7.1). All forms are prefixes of
 // the same bits, so it does not matter which one two people use, and an attacker
 // gains nothing if they use several.
 type Form byte

@@ -3,7 +3,7 @@
 // licence that can be found in the LICENSE file.
 
 // Package sas lets two people find out with six characters whether anybody is in
-// the middle of their tunnel (short authentication string, security.md section 1).
+// the middle of their tunnel (short authentication string, PROTOCOL.md section 7.1).
 //
 // A man in the middle has two tunnels, one with each victim, and so two different
 // secrets. If both victims derive a number from the secret of their own tunnel

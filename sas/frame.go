@@ -9,7 +9,7 @@ import (
 	"fmt"
 )
 
-// A FrameType says what a control frame is (security.md 1.2). Others than these
+// A FrameType says what a control frame is (PROTOCOL.md section 7.1). Others than these
 // are none of this package; [Exchange.Step] takes them for a violation.
 type FrameType byte
 
@@ -23,7 +23,7 @@ const (
 	FrameAbort   FrameType = 0x1f // both: the AbortReason, 1 octet
 )
 
-// String returns the name of t in security.md without its prefix.
+// String returns the name of t in PROTOCOL.md without its prefix.
 func (t FrameType) String() string {
 	switch t {
 	case FrameRequest:
@@ -79,7 +79,7 @@ func (r Result) String() string {
 // send numbers that have no name here; they end the run just as well.
 type AbortReason byte
 
-// The reasons of security.md 1.2.
+// The reasons of PROTOCOL.md section 7.1.
 const (
 	ReasonOrder   AbortReason = 1 // a frame out of order, of a wrong run, length or value
 	ReasonCommit  AbortReason = 2 // REVEAL does not open COMMIT: an attack or a broken peer
@@ -89,7 +89,7 @@ const (
 	ReasonUser    AbortReason = 6 // the user stopped it
 )
 
-// String returns the reason's name in security.md.
+// String returns the reason's name in PROTOCOL.md.
 func (r AbortReason) String() string {
 	switch r {
 	case ReasonOrder:

@@ -18,7 +18,7 @@ import (
 	"example.org/xtls/sas"
 )
 
-// scheduleKeys is the key schedule of security.md 0.1 from the exporter on.
+// scheduleKeys is the key schedule of PROTOCOL.md section 5 from the exporter on.
 func scheduleKeys(t testing.TB, exporter, ctx []byte) sas.Keys {
 	t.Helper()
 	prk, err := hkdf.Extract(sha256.New, exporter, []byte("XTLS-v1"))

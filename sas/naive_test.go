@@ -39,7 +39,7 @@ import (
 const exporterLabel = "EXPERIMENTAL-xtls-v1"
 
 // naiveCode is the code of a protocol without commitment: 8 bits, which are searched
-// in a moment (security.md 1.1 has measured 20 and 24).
+// in a moment (20 bits take seconds).
 func naiveCode(t testing.TB, exporter []byte) byte {
 	t.Helper()
 	h, err := hkdf.Key(sha256.New, exporter, nil, "a code", 1)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Limits of security.md 1.2. This package holds MaxFailures; the others are for
+// Limits of PROTOCOL.md section 7.1. This package holds MaxFailures; the others are for
 // its caller, who has the clock and the disk.
 const (
 	MaxFailures       = 3                // runs of one tunnel that count as failures; the next one is refused
@@ -54,7 +54,7 @@ func (r Role) String() string {
 }
 
 // Keys are the four keys of one tunnel, each of 32 octets: K(purpose, CTX, 32) of
-// security.md 0.1, for the purposes in [DeriveKeys]. Printing Keys shows nothing.
+// PROTOCOL.md section 5, for the purposes in [DeriveKeys]. Printing Keys shows nothing.
 type Keys struct {
 	Commit, Value, ResultInitiator, ResultResponder []byte
 }
@@ -106,7 +106,7 @@ func (k Keys) check() error {
 }
 
 // A Series is the runs of one tunnel at one end. It numbers them, remembers their
-// nonces and counts their failures (rules 1, 4, 6 and 7 of security.md 1.2).
+// nonces and counts their failures (PROTOCOL.md section 7.1).
 type Series struct {
 	role Role
 	keys Keys

@@ -20,7 +20,7 @@ import (
 	"example.org/xtls/sas"
 )
 
-// handshakeTime bounds the TLS handshake (design: nobody types during it).
+// handshakeTime bounds the TLS handshake (nobody types during it).
 const handshakeTime = 20 * time.Second
 
 // secure runs TLS over the carrier, checks that the certificates are the ones that were

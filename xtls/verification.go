@@ -95,7 +95,7 @@ func (v *Verification) SAS(ctx context.Context, ask func(ctx context.Context, co
 // Password proves to each other that both sides know the same secret, without
 // showing it to somebody in the middle, who gets one guess per run. It returns
 // LevelVerified. Three failures in a row lock the peer for an hour, and more for
-// longer (security.md 2.5); the count is on disk before the attempt is made.
+// longer (PROTOCOL.md section 7.2); the count is on disk before the attempt is made.
 func (v *Verification) Password(ctx context.Context, secret Secret) (Level, error) {
 	return v.run(ctx, func(ctx context.Context) error { return v.t.runPassword(ctx, secret) })
 }

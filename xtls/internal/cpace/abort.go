@@ -10,7 +10,7 @@ import (
 )
 
 // A Reason is the octet in a PW_ABORT. The numbers are those of SAS_ABORT where both
-// have the reason (security design §1.2 and §2.4).
+// have the reason (PROTOCOL.md sections 7.1 and 7.2).
 type Reason byte
 
 const (

@@ -24,7 +24,7 @@ import (
 // clock on the wall, also when the machine was asleep.
 const (
 	// CodeLife is how long a one-time code is valid, MaxCodeAttempts how often it may
-	// be tried (security design §2.5).
+	// be tried (PROTOCOL.md section 7.2).
 	CodeLife        = 15 * time.Minute
 	MaxCodeAttempts = 3
 
@@ -34,11 +34,11 @@ const (
 	FirstLock = time.Hour
 	MaxLock   = 24 * time.Hour
 	// MaxPasswordAttempts is the number of failures after which a typed password must
-	// be entered anew, whatever succeeded in between (security design §2.5).
+	// be entered anew, whatever succeeded in between (PROTOCOL.md section 7.2).
 	MaxPasswordAttempts = 20
 
 	// MaxSASInSession and MaxSASInDay bound the failures of the short authentication
-	// string (security design §1.2 rule 6).
+	// string (PROTOCOL.md section 7.1).
 	MaxSASInSession = 3
 	MaxSASInDay     = 5
 	day             = 24 * time.Hour

@@ -16,8 +16,8 @@ import (
 // "theirs". All fields are required.
 type Context struct {
 	// SID is the session id, fresh for each tunnel and run:
-	// K("cpace sid", CTX ‖ run, 32), from the exporter of the tunnel (security design
-	// §0.1, §2.3).
+	// K("cpace sid", CTX ‖ run, 32), from the exporter of the tunnel (PROTOCOL.md
+	// sections 5 and 7.2).
 	SID [32]byte
 	// InitiatorJID and ResponderJID are the bare JIDs of the Jingle initiator and
 	// responder, normalised.
@@ -51,7 +51,7 @@ func (c *Context) check() error {
 	return nil
 }
 
-// channelID is CI (security design §2.3). The two empty strings are the places of
+// channelID is CI (PROTOCOL.md section 7.2). The two empty strings are the places of
 // identity keys that are not the keys of the certificates; version 1 has none.
 func (c *Context) channelID() []byte {
 	return lvCat([]byte("XTLS-CPace-v1"), []byte(c.InitiatorJID), []byte(c.ResponderJID),

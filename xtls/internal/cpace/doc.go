@@ -60,5 +60,5 @@
 // It does not carry frames, keep times or store anything. The caller allows one run at
 // a time per peer across all sessions, takes a fresh run number for each, gives up
 // after 60 seconds without a frame ([Exchange.Abort]), and erases a one-time code
-// after success. The source of all this is the project's security design, section 2.
+// after success. PROTOCOL.md section 7.2 has the frames.
 package cpace

@@ -9,7 +9,7 @@ import (
 	"fmt"
 )
 
-// A FrameType is the first octet of a frame (security design §2.4).
+// A FrameType is the first octet of a frame (PROTOCOL.md section 7.2).
 type FrameType byte
 
 const (
@@ -128,7 +128,7 @@ func (f Frame) Reason() Reason {
 }
 
 // Counts reports whether f exposes its sender to a guess of the peer: PW_A and PW_B.
-// It must not be sent before the attempt is on disk (security design §2.5).
+// It must not be sent before the attempt is on disk (PROTOCOL.md section 7.2).
 func (f Frame) Counts() bool {
 	return len(f) > 0 && (f.Type() == TypeA || f.Type() == TypeB)
 }

@@ -12,7 +12,7 @@ import (
 	"example.org/xtls/xtls/internal/cpace"
 )
 
-// lengths are those of security design §2.4.
+// lengths are those of PROTOCOL.md section 7.2.
 var lengths = map[cpace.FrameType]int{
 	cpace.TypeRequest: 10, cpace.TypeA: 43, cpace.TypeB: 98, cpace.TypeC: 66, cpace.TypeOK: 2, cpace.TypeAbort: 3,
 }

@@ -11,7 +11,7 @@ import (
 
 // runVector is one set of testdata/frames.json: whole runs with the session ids, hashes
 // and fingerprints of the project's SAS vectors, computed by a program of its own in
-// another language, from the draft and the security design.
+// another language, from the draft and PROTOCOL.md.
 type runVector struct {
 	Name string
 	In   struct {
