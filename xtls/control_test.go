@@ -116,6 +116,49 @@ func TestControlFramesTampered(t *testing.T) {
 	})
 }
 
+// TestConfirmOnce has a peer confirm twice, and send what no version 1 knows.
+func TestConfirmOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		frames []frame
+		want   error
+	}{
+		"once":             {[]frame{{frameConfirm, 0, nil}, {firstIgnorable, 0, nil}, {0xff, 9, []byte("x")}}, nil},
+		"twice":            {[]frame{{frameConfirm, 0, nil}, {frameConfirm, 0, nil}}, ErrControl},
+		"unknown low type": {[]frame{{0x7f, 0, nil}}, ErrControl},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i, r := sealers(t)
+			tun := &tunnel{confirmed: make(chan struct{})}
+			var err error
+			for n, s := range sealAll(t, i, tt.frames...) {
+				if n == 1 { // the first came before the keys were known
+					err = tun.setSealer(r)
+				}
+				if err == nil {
+					err = tun.takeFrame(&control{s.seq, s.data})
+				}
+			}
+			if len(tt.frames) == 1 {
+				err = tun.setSealer(r)
+			}
+			if !errors.Is(err, tt.want) {
+				t.Errorf("err = %v, want %v", err, tt.want)
+			}
+		})
+	}
+	t.Run("too many before the keys", func(t *testing.T) {
+		tun := &tunnel{}
+		for range maxFrames {
+			if err := tun.takeFrame(&control{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := tun.takeFrame(&control{}); !errors.Is(err, errFlood) {
+			t.Errorf("one over: %v, want errFlood", err)
+		}
+	})
+}
+
 // FuzzControl feeds a receiver whatever a server likes: it opens nothing, and a
 // genuine frame still opens afterwards only if the receiver has not been told
 // otherwise.

@@ -8,11 +8,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/xml"
 	"errors"
 	"io"
 	"net"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/pion/logging"
@@ -72,10 +74,11 @@ type draftPeer struct {
 	jingle *jingle.Handler
 	cert   tls.Certificate
 	digest bool // announce a fingerprint
+	binds  bool // claim to speak version 1, without doing what it demands
 }
 
 // newDraftPeer logs in bob, as one that speaks the draft.
-func newDraftPeer(t *testing.T, s *xtlstest.Server, cert tls.Certificate, digest bool) *draftPeer {
+func newDraftPeer(t *testing.T, s *xtlstest.Server, cert tls.Certificate, digest, binds bool) *draftPeer {
 	t.Helper()
 	if err := s.AddAccount("bob", "pw"); err != nil {
 		t.Fatal(err)
@@ -95,7 +98,7 @@ func newDraftPeer(t *testing.T, s *xtlstest.Server, cert tls.Certificate, digest
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &draftPeer{Session: session, cert: cert, digest: digest}
+	p := &draftPeer{Session: session, cert: cert, digest: digest, binds: binds}
 	if p.jingle, err = jingle.New(jingle.Config{Stanzas: x}); err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +136,10 @@ func (p *draftPeer) take(ctx context.Context, tr *ibb.Transport) {
 	if p.digest {
 		security = `<security xmlns="urn:xmpp:jingle:security:xtls:0"><fingerprint algo="sha-256">` +
 			fingerprint.Of(p.cert.Certificate[0]).String() + `</fingerprint><method name="x509"/></security>`
+	}
+	if p.binds {
+		security = strings.Replace(security, `<method`, `<binding xmlns="urn:xmpp:xtls:1" version="1" nonce="`+
+			base64.StdEncoding.EncodeToString(make([]byte, 32))+`"/><method`, 1)
 	}
 	sig := draftSignal{js, offer, security}
 	carrier, err := tr.Connect(ctx, &transport.Negotiation{Peer: js.Peer(), Signal: sig})
@@ -185,7 +192,7 @@ func TestDraftMode(t *testing.T) {
 			s := xtlstest.NewServer(t, xtlstest.Config{})
 			aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
 			tt.change(aCfg, keyOf(bCfg))
-			bob := newDraftPeer(t, s, bCfg.Certificate, tt.digest)
+			bob := newDraftPeer(t, s, bCfg.Certificate, tt.digest, false)
 			alice := xtlstest.NewClient(t, s, "alice", aCfg)
 			a, err := alice.Dial(t.Context(), bob.LocalAddr(), xtls.Tunnel(""))
 			if !errors.Is(err, tt.want) {
@@ -202,6 +209,20 @@ func TestDraftMode(t *testing.T) {
 				t.Errorf("echoed %d octets, %v", len(got), err)
 			}
 		})
+	}
+}
+
+// TestSilentPeer dials a peer that claims to speak version 1 and then says nothing
+// about ALPN, which crypto/tls lets pass.
+func TestSilentPeer(t *testing.T) {
+	s := xtlstest.NewServer(t, xtlstest.Config{})
+	bCfg := xtlstest.ClientConfig(t, s, "bob")
+	bob := newDraftPeer(t, s, bCfg.Certificate, true, true)
+	alice := xtlstest.NewClient(t, s, "alice", xtlstest.ClientConfig(t, s, "alice"))
+	ctx, cancel := context.WithTimeout(t.Context(), testTime)
+	defer cancel()
+	if _, err := alice.Dial(ctx, bob.LocalAddr(), xtls.Tunnel("")); !errors.Is(err, xtls.ErrTampered) {
+		t.Errorf("Dial: %v, want ErrTampered", err)
 	}
 }
 

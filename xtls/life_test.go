@@ -369,6 +369,57 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// TestAcceptIsFair has one peer fill its share of a Listener's slots, with offers
+// that wait for bob's user; another peer still gets in.
+func TestAcceptIsFair(t *testing.T) {
+	s := xtlstest.NewServer(t, xtlstest.Config{})
+	cfg := xtlstest.ClientConfig(t, s, "bob")
+	cfg.Verify = func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
+		if v.Peer.Localpart() == "carol" {
+			return xtls.LevelServerVouched, nil
+		}
+		<-ctx.Done()
+		return xtls.LevelNone, context.Cause(ctx)
+	}
+	bob := xtlstest.NewClient(t, s, "bob", cfg)
+	alice := xtlstest.NewClient(t, s, "alice", xtlstest.ClientConfig(t, s, "alice"))
+	carol := xtlstest.NewClient(t, s, "carol", xtlstest.ClientConfig(t, s, "carol"))
+	l, err := bob.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			if _, err := l.Accept(); err != nil {
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	results := make(chan error, 5)
+	for range cap(results) {
+		go func() {
+			_, err := alice.Dial(ctx, bob.LocalAddr(), xtls.Tunnel(""))
+			results <- err
+		}()
+	}
+	if err := <-results; !errors.Is(err, xtls.ErrDeclined) {
+		t.Errorf("one over the share: %v, want ErrDeclined", err)
+	}
+	c, err := carol.Dial(ctx, bob.LocalAddr(), xtls.Tunnel(""))
+	if err != nil {
+		t.Errorf("another peer: %v", err)
+	} else {
+		c.Close()
+	}
+	cancel()
+	for range cap(results) - 1 {
+		if err := <-results; err == nil {
+			t.Error("a tunnel that nobody allowed")
+		}
+	}
+}
+
 // TestOwnSession runs tunnels on sessions that the application made itself.
 func TestOwnSession(t *testing.T) {
 	s := xtlstest.NewServer(t, xtlstest.Config{Accounts: map[string]string{"carol": "pw", "dave": "pw"}})
