@@ -111,6 +111,9 @@ func serverTLS(ca string) (*tls.Config, error) {
 
 // establishing returns a context for everything up to an established tunnel.
 func (a *app) establishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	if !a.set.timeoutGiven && a.attended() {
+		a.set.timeout = telephoneTime
+	}
 	if a.set.timeout == 0 {
 		return context.WithCancel(ctx)
 	}

@@ -19,6 +19,7 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"example.org/xtls/fingerprint"
+	"example.org/xtls/sas"
 	"example.org/xtls/xtls"
 	"example.org/xtls/xtls/xtlstest"
 )
@@ -44,7 +45,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "show what this is, without account and network",
 		Long: `Demo starts an XMPP server inside this process, logs two clients in on it, opens a
 tunnel between them, and shows what the server sees of it. Then the server turns
-dishonest, in three ways. Nothing is left behind, nothing leaves the machine. The
+dishonest, in four ways. Nothing is left behind, nothing leaves the machine. The
 exit code is 0 if everything went as it should.`,
 		Args: argsBetween(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context()) },
@@ -64,6 +65,7 @@ type actor struct {
 	*xtls.Client
 	trust *fingerprint.Store
 	asked int // how often it was asked about an unknown key; all tunnels are opened one by one
+	user  func(context.Context, sas.Code) (sas.Result, error)
 }
 
 func (a *app) demo(ctx context.Context) error {
@@ -85,7 +87,7 @@ func (a *app) demo(ctx context.Context) error {
 		name  string
 	}{{&d.alice, "alice"}, {&d.bob, "bob"}} {
 		account := jid.MustParse(who.name + "@demo.local")
-		if *who.actor, err = d.connect(ctx, account, account); err != nil {
+		if *who.actor, err = d.connect(ctx, account, account, nil); err != nil {
 			return err
 		}
 		defer (*who.actor).Close()
@@ -123,19 +125,20 @@ func (d *demo) tell(fact, format string, fields ...any) {
 	d.a.ui.result(format, values...)
 }
 
-// connect logs an account in; owner is whose key it says it has.
-func (d *demo) connect(ctx context.Context, account, owner jid.JID) (*actor, error) {
+// connect logs an account in; owner is whose key it says it has, and user is who
+// compares codes, which may be set before there is one to compare.
+func (d *demo) connect(ctx context.Context, account, owner jid.JID, user func(context.Context, sas.Code) (sas.Result, error)) (*actor, error) {
 	cert, err := fingerprint.NewIdentity(owner)
 	if err != nil {
 		return nil, err
 	}
-	who := &actor{trust: fingerprint.NewMemory()}
+	who := &actor{trust: fingerprint.NewMemory(), user: user}
 	who.Client, err = xtls.Connect(ctx, account, demoPassword, &xtls.Config{
 		Certificate: cert, Trust: who.trust, LoggerFactory: d.a.ui.loggers(),
 		Server: d.server.Addr(), ServerTLS: d.server.ClientTLS(),
-		Verify: func(context.Context, *xtls.Verification) (xtls.Level, error) {
-			who.asked++ // the user answers "pin"
-			return xtls.LevelServerVouched, nil
+		Verify: func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
+			who.asked++ // the user answers "compare"
+			return v.SAS(ctx, who.user)
 		},
 	})
 	if err != nil {
@@ -188,6 +191,8 @@ func (d *demo) open(ctx context.Context, from, to *actor, find bool) (dialled, a
 // firstContact opens a tunnel, uses it, and shows what the server saw.
 func (d *demo) firstContact(ctx context.Context) error {
 	d.saw.restart()
+	phone := newTelephone()
+	d.alice.user, d.bob.user = phone.user("alice", "bob"), phone.user("bob", "alice")
 	alice, bob, err, other := d.open(ctx, d.alice, d.bob, true)
 	if err = errors.Join(err, other); err != nil {
 		return err
@@ -195,6 +200,8 @@ func (d *demo) firstContact(ctx context.Context) error {
 	defer alice.Close()
 	defer bob.Close()
 	d.diagram()
+	d.tell("first", "First contact: alice and bob have never talked. Each reads a code to the other by\ntelephone and types what is heard:")
+	d.codes("codes", phone)
 	s := alice.State()
 	d.tell("tunnel", "The tunnel is up: %s, %s, post-quantum %s, path %s. For alice, the key of bob is %s.",
 		"tls", tls.VersionName(s.TLSVersion), "group", s.Group, "pq", yesNo(s.PostQuantum()), "path", s.Transport, "standing", standing(s))
@@ -269,7 +276,7 @@ func (d *demo) secondContact(ctx context.Context) error {
 	if err := errors.Join(alice.Close(), bob.Close()); err != nil {
 		return err
 	}
-	if d.alice.asked != 1 || d.bob.asked != 1 || s.Level != xtls.LevelPinned {
+	if d.alice.asked != 1 || d.bob.asked != 1 || s.Level != xtls.LevelVerified {
 		return fmt.Errorf("on the second contact the key is %s, and alice was asked %d times", s.Level, d.alice.asked)
 	}
 	d.tell("second", "\nSecond contact: nobody is asked. For alice, the key of bob is %s.", "standing", standing(s))

@@ -41,21 +41,22 @@ func (d *demo) dishonest(ctx context.Context) error {
 }
 
 // middle puts a client between the two that says it is bob, with a certificate in
-// the name of bob. Alice knows bob's key, so she notices. On a first contact she
-// could not have: that is why it matters to compare.
+// the name of bob. Alice knows bob's key, so she notices.
 func (d *demo) middle(ctx context.Context) error {
 	bob := d.bob.LocalAddr()
 	if err := d.server.AddShadow("mallory", demoPassword, bob, d.alice.LocalAddr()); err != nil {
 		return err
 	}
-	mallory, err := d.connect(ctx, jid.MustParse("mallory@demo.local"), bob.Bare())
+	mallory, err := d.connect(ctx, jid.MustParse("mallory@demo.local"), bob.Bare(), agree)
 	if err != nil {
 		return err
 	}
 	defer mallory.Close()
 	err = d.refused(ctx, "middle", "It puts somebody with another key in the place of bob:", mallory)
-	d.a.ui.result("    (Had alice never talked to bob, she could not have noticed: compare fingerprints.)")
-	return err
+	if err != nil {
+		return err
+	}
+	return d.middleOfFirstContact(ctx)
 }
 
 // refused has alice call somebody over the dishonest server and demands that it
@@ -69,9 +70,14 @@ func (d *demo) refused(ctx context.Context, name, text string, to *actor) error 
 		return context.Cause(ctx)
 	}
 	d.a.ui.result("  %s", text)
+	d.stopped(name, err)
+	return nil
+}
+
+// stopped tells how alice was kept from going on.
+func (d *demo) stopped(name string, err error) {
 	d.tell(name, "    alice: %s\n    Nothing was sent. The exit code of xtls-demo nc would be %d.", "error", err, "code", exitCode(err))
 	if text := explanation(err); text != "" {
 		d.a.ui.result("%s", verbatim(strings.TrimRight(text, "\n")))
 	}
-	return nil
 }

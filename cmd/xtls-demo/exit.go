@@ -26,8 +26,8 @@ const (
 	exitUsage       = 2
 	exitServer      = 3 // own server: DNS, TLS, login
 	exitPeer        = 4 // peer offline, no XTLS, or ambiguous device
-	exitUnknown     = 5 // peer unknown and nobody to ask
-	exitAlarm       = 6 // key changed, or signalling tampered with
+	exitUnknown     = 5 // peer unknown or not verified, and nobody vouched for it
+	exitAlarm       = 6 // key changed, signalling tampered with, or codes or passwords that differ
 	exitDeclined    = 7
 	exitTimeout     = 8
 	exitLost        = 9
@@ -52,16 +52,16 @@ func exitCode(err error) int {
 		return exitTimeout
 	case isLogin(err):
 		return exitServer
-	case errors.Is(err, xtls.ErrUnverified):
+	case errors.Is(err, xtls.ErrLost): // in the middle of a verification too
+		return exitLost
+	case errors.Is(err, xtls.ErrDeclined):
+		return exitDeclined
+	case isUnverified(err):
 		return exitUnknown
 	case errors.Is(err, xtls.ErrPeerUnavailable), errors.Is(err, xtls.ErrNotSupported), isAmbiguous(err):
 		return exitPeer
-	case errors.Is(err, xtls.ErrDeclined):
-		return exitDeclined
 	case errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout
-	case errors.Is(err, xtls.ErrLost):
-		return exitLost
 	default:
 		return exitFailure
 	}
@@ -74,7 +74,21 @@ func isAlarm(err error) bool {
 	var other *fingerprint.OtherPeerError
 	var revoked *fingerprint.RevokedError
 	return errors.As(err, &changed) || errors.As(err, &known) || errors.As(err, &other) || errors.As(err, &revoked) ||
-		errors.Is(err, xtls.ErrTampered) || errors.Is(err, xtls.ErrPeerAlarm) || errors.Is(err, xtls.ErrControl)
+		errors.Is(err, xtls.ErrTampered) || errors.Is(err, xtls.ErrPeerAlarm) || errors.Is(err, xtls.ErrControl) ||
+		errors.Is(err, xtls.ErrMismatch) || errors.Is(err, xtls.ErrPassword)
+}
+
+// isUnverified reports whether nobody vouched for the peer. Somebody in the middle
+// is not proven by that.
+func isUnverified(err error) bool {
+	for _, e := range []error{
+		xtls.ErrUnverified, xtls.ErrInterrupted, xtls.ErrNotCompared, xtls.ErrBusy, xtls.ErrTooOften, xtls.ErrOtherMethod,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // isLogin reports whether it was the own server that could not be used.
@@ -129,19 +143,20 @@ func (e *ambiguousError) Error() string {
 	return fmt.Sprintf("%s is there with %d devices: %s", e.peer, len(e.found), strings.Join(names, ", "))
 }
 
-// An unknownError is a refusal of a peer whose key is unknown.
+// An unknownError is a refusal of a peer whose key nobody vouched for.
 type unknownError struct {
-	peer jid.JID // bare
-	key  fingerprint.Fingerprint
-	why  string
+	peer     jid.JID // bare
+	key      fingerprint.Fingerprint
+	standing string // of the key: NEW, PINNED, VERIFIED or CHANGED
+	why      error
 }
 
 func (e *unknownError) Error() string {
-	return fmt.Sprintf("the key of %s is NEW: %s", e.peer, e.why)
+	return fmt.Sprintf("the key of %s is %s: %s", e.peer, e.standing, e.why)
 }
 
-// Unwrap makes it an xtls.ErrUnverified.
-func (e *unknownError) Unwrap() error { return xtls.ErrUnverified }
+// Unwrap makes it an xtls.ErrUnverified, beside its cause.
+func (e *unknownError) Unwrap() []error { return []error{xtls.ErrUnverified, e.why} }
 
 // hint says what an error means for the user and what to type next.
 func hint(err error) string {
@@ -163,10 +178,13 @@ func hint(err error) string {
 	case exitAlarm:
 		return alarmHint(err)
 	case exitDeclined:
-		return "the peer said no, or does not know your key yet; tell it yours (xtls-demo id), then it can type: xtls-demo peers pin YOUR-JID FINGERPRINT"
+		return "the peer said no, or its user neither verified nor pinned your key, or does not know your key yet; tell it yours (xtls-demo id), then it can type: xtls-demo peers pin YOUR-JID FINGERPRINT"
 	case exitTimeout:
 		return "allow more time with --timeout 10m, or --timeout 0 for no limit"
 	case exitLost:
+		if isUnverified(err) {
+			return "the line was cut before the peer was verified; somebody in the middle would do so who sees that the codes differ; type: " + verifyAgain(err)
+		}
 		return "what arrived until then is not complete; start again"
 	default:
 		return ""
@@ -211,11 +229,56 @@ func peerHint(err error) string {
 
 func unknownHint(err error) string {
 	var unknown *unknownError
+	if text := verificationHint(err); text != "" {
+		return text
+	}
 	if !errors.As(err, &unknown) {
 		return "compare the peer's fingerprint (xtls-demo id, over there), then: xtls-demo peers pin JID FINGERPRINT"
 	}
-	return fmt.Sprintf("ask the peer, outside of XMPP, for the output of xtls-demo id; if it is this key, type: xtls-demo peers pin %s %s; "+
-		"or take the key as it comes with --accept-new", shellWord(unknown.peer.String()), unknown.key)
+	peer := shellWord(unknown.peer.String())
+	text := fmt.Sprintf("on a terminal type: xtls-demo verify %s; or ask the peer, outside of XMPP, for the output of xtls-demo id; "+
+		"if it is this key, type: xtls-demo peers pin %s %s", peer, peer, unknown.key)
+	if unknown.standing == "NEW" {
+		text += "; or take the key as it comes with --accept-new"
+	}
+	return text
+}
+
+// verificationHint is unknownHint for a verification that came to nothing.
+func verificationHint(err error) string {
+	switch {
+	case errors.Is(err, xtls.ErrTooOften):
+		return "too many verifications failed, perhaps because somebody is in the middle; wait until tomorrow (xtls-demo peers show JID says until when), " +
+			"or compare the whole fingerprint of xtls-demo id over there: xtls-demo peers pin JID FINGERPRINT"
+	case errors.Is(err, xtls.ErrBusy):
+		return "more than one at a time would give somebody in the middle more than one guess; finish the other one, then: " + verifyAgain(err)
+	case errors.Is(err, xtls.ErrOtherMethod):
+		return "nothing was decided; agree on one method with the peer's user, then: " + verifyAgain(err) + " --method sas, or --method password"
+	case errors.Is(err, xtls.ErrNotCompared):
+		return "the peer's user took your key without comparing, or knows it; nothing was sent; agree to compare, then: " + verifyAgain(err)
+	case errors.Is(err, xtls.ErrInterrupted):
+		return "the peer is not verified, and the attempt is counted; call its user, then: " + verifyAgain(err)
+	default:
+		return ""
+	}
+}
+
+// verifyAgain is the command that verifies the peer of an error.
+func verifyAgain(err error) string { return "xtls-demo verify " + peerOf(err) }
+
+// peerOf is the bare address of the peer that an error is about, as a word of a
+// command.
+func peerOf(err error) string {
+	var unknown *unknownError
+	var op *xtls.OpError
+	switch {
+	case errors.As(err, &unknown):
+		return shellWord(unknown.peer.String())
+	case errors.As(err, &op):
+		return shellWord(op.Peer.Bare().String())
+	default:
+		return "JID"
+	}
 }
 
 func alarmHint(err error) string {
@@ -223,6 +286,12 @@ func alarmHint(err error) string {
 	var other *fingerprint.OtherPeerError
 	var revoked *fingerprint.RevokedError
 	switch {
+	case errors.Is(err, xtls.ErrMismatch):
+		return fmt.Sprintf("do not simply try again; meet the peer, or compare the whole fingerprint of xtls-demo id over there by telephone: "+
+			"xtls-demo peers pin %s FINGERPRINT", peerOf(err))
+	case errors.Is(err, xtls.ErrPassword):
+		return "if one of you may have mistyped the password, agree on it again by telephone, then: " + verifyAgain(err) + " --method password; " +
+			"somebody in the middle has one guess in each run"
 	case errors.As(err, &revoked):
 		return "you revoked this key; nobody who uses it can be trusted to be the peer"
 	case errors.As(err, &changed):
@@ -239,9 +308,29 @@ func alarmHint(err error) string {
 // overlooked.
 func explanation(err error) string {
 	var changed *xtls.KeyChangedError
-	if !errors.As(err, &changed) {
+	switch {
+	case errors.As(err, &changed):
+		return changedText(changed)
+	case errors.Is(err, xtls.ErrMismatch):
+		return fmt.Sprintf(`
+  STOP. Verifying %s ended in a MISMATCH. What you see and
+  what the peer's user sees differ, or one of you has said so: somebody (for
+  example a server) is between you. The tunnel is ended, and the peer is DISPUTED
+  until it is verified.
+  Tell the peer by telephone or in person, not over XMPP.
+`, peerOf(err))
+	case errors.Is(err, xtls.ErrPassword):
+		return fmt.Sprintf(`
+  STOP. The password of %s was wrong on one side, or somebody (for example a server)
+  is between you. The tunnel is ended. The attempt is counted.
+`, peerOf(err))
+	default:
 		return ""
 	}
+}
+
+// changedText is the explanation of a changed key.
+func changedText(changed *xtls.KeyChangedError) string {
 	best := changed.Want[0]
 	for _, r := range changed.Want[1:] {
 		if r.Level == fingerprint.LevelVerified && best.Level != fingerprint.LevelVerified {

@@ -33,6 +33,11 @@ var (
 	}
 )
 
+// unverified is how the library returns what the gate refused.
+func unverified(why error) error {
+	return fmt.Errorf("%w: %w", xtls.ErrUnverified, &unknownError{testBob, testKey, "NEW", why})
+}
+
 func op(name string, err error) error { return &xtls.OpError{Op: name, Peer: testBob, Err: err} }
 
 func TestExitCode(t *testing.T) {
@@ -57,7 +62,7 @@ func TestExitCode(t *testing.T) {
 		{"no XTLS", op("dial", fmt.Errorf("%w: no Jingle", xtls.ErrNotSupported)), 4},
 		{"several devices", &ambiguousError{testBob, []jid.JID{testBob}}, 4},
 		{"unknown", op("dial", xtls.ErrUnverified), 5},
-		{"unknown, with key", op("dial", &unknownError{testBob, testKey, "why"}), 5},
+		{"unknown, with key", op("dial", &unknownError{testBob, testKey, "NEW", errNobody}), 5},
 		{"key changed", op("dial", changed), 6},
 		{"key changed, of the store", &fingerprint.ChangedError{Peer: testBob, Want: changed.Want}, 6},
 		{"key of another", op("accept", &fingerprint.OtherPeerError{Peer: testBob, Other: testBob}), 6},
@@ -72,6 +77,24 @@ func TestExitCode(t *testing.T) {
 		{"timeout of the login", op("login", &timeoutError{time.Second, "logging in"}), 8},
 		{"deadline of the library", op("dial", fmt.Errorf("no answer: %w", context.DeadlineExceeded)), 8},
 		{"lost", op("read", xtls.ErrLost), 9},
+		{"mismatch", op("dial", xtls.ErrMismatch), 6},
+		{"mismatch, not written down", op("dial", errors.Join(xtls.ErrMismatch, os.ErrPermission)), 6},
+		{"password", op("verify", fmt.Errorf("%w (bad)", xtls.ErrPassword)), 6},
+		{"mismatch as the line is cut", errors.Join(op("read", xtls.ErrLost), xtls.ErrMismatch), 6},
+		{"too often", op("verify", unverified(xtls.ErrTooOften)), 5},
+		{"busy", op("dial", unverified(xtls.ErrBusy)), 5},
+		{"interrupted verification", op("dial", unverified(xtls.ErrInterrupted)), 5},
+		{"not compared", op("dial", unverified(xtls.ErrNotCompared)), 5},
+		{"other method", op("dial", unverified(xtls.ErrOtherMethod)), 5},
+		{"too often, bare", op("verify", xtls.ErrTooOften), 5},
+		{"busy, bare", op("verify", xtls.ErrBusy), 5},
+		{"interrupted verification, bare", op("verify", xtls.ErrInterrupted), 5},
+		{"not compared, bare", op("verify", xtls.ErrNotCompared), 5},
+		{"other method, bare", op("verify", xtls.ErrOtherMethod), 5},
+		{"line cut while verifying", op("dial", unverified(fmt.Errorf("%w: %w", xtls.ErrInterrupted, xtls.ErrLost))), 9},
+		{"declined while verifying", op("dial", unverified(xtls.ErrDeclined)), 7},
+		{"timeout while verifying", op("dial", fmt.Errorf("%w: %w", xtls.ErrUnverified, &timeoutError{time.Second, "waiting"})), 8},
+		{"interrupted while verifying", op("dial", unverified(errInterrupted)), 130},
 		{"interrupted", errInterrupted, 130},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -97,11 +120,19 @@ func TestHint(t *testing.T) {
 		{"no TLS", op("login", xtls.ErrNoTLS), "xmpps://"},
 		{"devices", &ambiguousError{testBob, []jid.JID{jid.MustParse("bob@example.net/my phone")}}, "'bob@example.net/my phone'"},
 		{"no XTLS", op("dial", xtls.ErrNotSupported), "nothing was sent"},
-		{"unknown", &unknownError{odd, testKey, "x"}, "peers pin '$(reboot)@example.net' " + testKey.String()},
+		{"unknown", &unknownError{odd, testKey, "NEW", errNobody}, "peers pin '$(reboot)@example.net' " + testKey.String()},
 		{"changed", changed, "peers forget bob@example.net"},
 		{"key of another", &fingerprint.OtherPeerError{Peer: testBob, Other: odd}, "peers forget '$(reboot)@example.net'"},
 		{"timeout", &timeoutError{}, "--timeout"},
 		{"lost", op("read", xtls.ErrLost), "not complete"},
+		{"line cut while verifying", op("dial", unverified(xtls.ErrLost)), "was cut before the peer was verified"},
+		{"mismatch", op("dial", xtls.ErrMismatch), "peers pin bob@example.net FINGERPRINT"},
+		{"password", op("dial", xtls.ErrPassword), "verify bob@example.net --method password"},
+		{"too often", op("dial", unverified(xtls.ErrTooOften)), "wait until tomorrow"},
+		{"busy", op("dial", unverified(xtls.ErrBusy)), "finish the other one"},
+		{"other method", op("dial", unverified(xtls.ErrOtherMethod)), "verify bob@example.net --method sas"},
+		{"not compared", op("dial", unverified(xtls.ErrNotCompared)), "agree to compare, then: xtls-demo verify bob@example.net"},
+		{"interrupted", op("verify", xtls.ErrInterrupted), "call its user, then: xtls-demo verify bob@example.net"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := hint(tt.err); !strings.Contains(got, tt.want) {
@@ -126,6 +157,11 @@ func TestExplanation(t *testing.T) {
 	pinned.Want = pinned.Want[:1]
 	if got := explanation(&pinned); !strings.Contains(got, "you have used since 2026-01-02 (never checked)") {
 		t.Errorf("of a pinned key:\n%s", got)
+	}
+	for _, err := range []error{xtls.ErrMismatch, xtls.ErrPassword} {
+		if got := explanation(op("dial", err)); !strings.Contains(got, "STOP.") || !strings.Contains(got, "bob@example.net") {
+			t.Errorf("of %v:\n%s", err, got)
+		}
 	}
 	if got := explanation(xtls.ErrLost); got != "" {
 		t.Errorf("of something else: %q", got)

@@ -16,7 +16,7 @@
 //
 // main.go starts and ends a run, root.go has the verbs and flags, settings.go and
 // config.go what they mean and where it is kept; account.go goes online, trust.go
-// asks about unknown keys, splice.go joins a tunnel with local streams, and each
+// decides about unknown keys, ceremony.go verifies on a terminal, splice.go joins a tunnel with local streams, and each
 // verb has a file of its own.
 package main
 
@@ -56,6 +56,7 @@ type app struct {
 	getenv func(string) string
 	ui     *ui
 	set    settings
+	method string // of verify and serve: how to verify
 }
 
 // run runs the command line args and returns the exit code. When ctx ends, it ends

@@ -147,8 +147,10 @@ const exitText = `  0   done
   2   usage
   3   own server: DNS, TLS, login
   4   the peer is offline, has no XTLS, or several devices of it answer
-  5   the peer is unknown and there is nobody to ask, or the answer was no
-  6   alarm: the key of the peer has changed, or somebody changed what was sent
+  5   the peer is unknown and there is nobody to ask, or the answer was no; or a
+verification came to nothing
+  6   alarm: the key of the peer has changed, somebody changed what was sent, or the
+codes or passwords differ
   7   the peer declined
   8   timed out
   9   the tunnel or the connection to the server was lost
@@ -158,8 +160,10 @@ const eventsText = `With --json each event is one JSON object in a line, on stan
 output carries data (nc, serve --stdio), else on standard output. Each has a field
 "ev", and the last one is {"ev":"exit","code":N,"why":TEXT}. The others are:
   account     of login: what the server offers
+  changed     a peer shows another key than the ones known, none of them verified
   closed      the end of a tunnel: octets sent and received, code and why
   demo        one fact of the demonstration
+  facts       what is remembered of a peer: failed verifications, the day of a mismatch
   forgotten   keys of a peer were forgotten
   id          the own address and fingerprint
   listening   of server: where it listens
@@ -170,6 +174,9 @@ output carries data (nc, serve --stdio), else on standard output. Each has a fie
   pinned      a key was pinned by hand
   ready       of serve: tunnels are taken from now on
   refused     an offer that did not become a tunnel: code and why
+  revoked     a key was revoked
+  sas         the code to compare: b32, decimal, emoji
   summary     of ping
   tunnel      an established tunnel: level, path, tls, group, pq
+  verified    a peer was verified: method, fingerprint
   version     of this program`

@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,14 @@ JID is an account, or one device of it: bob@example.net/laptop.`,
 	}
 }
 
+// errCodeOnDataInput says that standard input cannot be both.
+func errCodeOnDataInput(what string) error {
+	return &usageError{
+		fmt.Errorf("--yes-code-from-stdin: the standard input of %s is the tunnel's", what),
+		"verify before: xtls-demo verify JID --yes-code-from-stdin",
+	}
+}
+
 func (a *app) nc(ctx context.Context, name, service string) error {
 	peer, err := parseAccount(name)
 	if err == nil {
@@ -51,6 +60,9 @@ func (a *app) nc(ctx context.Context, name, service string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if a.set.yesCode {
+		return errCodeOnDataInput("nc")
 	}
 	est, cancel := a.establishing(ctx)
 	defer cancel()
@@ -63,6 +75,7 @@ func (a *app) nc(ctx context.Context, name, service string) error {
 	if err != nil {
 		return err
 	}
+	e.gate.taken.Store(isTerminal(a.in))
 	std := newStdio(a.streams)
 	defer std.close()
 	n, err := splice(ctx, conn, std.end(true))

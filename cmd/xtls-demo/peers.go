@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -22,8 +23,10 @@ func (a *app) peersCommand() *cobra.Command {
 		Use:   "peers",
 		Short: "list and change what is known of the keys of others",
 		Long: `Peers lists the keys of others that are known. A key that came without being
-checked is PINNED, one that you compared is VERIFIED. It works without a
-connection. The file is known_peers; it may be edited by hand.`,
+checked is PINNED, one that you compared is VERIFIED, one that an authority of your
+choice certified is CA, and one that is refused is REVOKED. Below are the
+verifications that ended in a mismatch (DISPUTED) or without a result. It works
+without a connection. The file is known_peers; it may be edited by hand.`,
 		Example: `  xtls-demo peers
   xtls-demo peers pin bob@example.net 4fb63a0c ...`,
 		Args: argsBetween(0, 0),
@@ -46,7 +49,20 @@ XMPP. Groups and colons in it do not matter.`,
 			},
 		},
 		&cobra.Command{
-			Use: "forget JID", Short: "forget all keys of a peer", Args: argsBetween(1, 1), ValidArgsFunction: a.completePeers,
+			Use: "revoke JID FINGERPRINT", Short: "refuse a known key from now on",
+			Long: `Revoke marks a known key of JID as one to refuse, for example because the device
+was stolen. Other keys of JID stay as they are. Only editing known_peers undoes it.`,
+			Args: argsBetween(2, 40), ValidArgsFunction: a.completePeers,
+			RunE: func(_ *cobra.Command, args []string) error {
+				return a.peersRevoke(args[0], strings.Join(args[1:], ""))
+			},
+		},
+		&cobra.Command{
+			Use: "forget JID", Short: "forget all keys of a peer but revoked ones",
+			Long: `Forget forgets the keys of JID, verified ones too. Revoked keys stay, and so does
+what is known of verifications that failed: somebody in the middle would like to
+see them forgotten.`,
+			Args: argsBetween(1, 1), ValidArgsFunction: a.completePeers,
 			RunE: func(_ *cobra.Command, args []string) error { return a.peersForget(args[0]) },
 		},
 	)
@@ -63,14 +79,16 @@ func (a *app) known(name string) (*fingerprint.Store, jid.JID, error) {
 	return store, peer.Bare(), err
 }
 
+// date formats a date for programs, "" if there is none.
+func date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format(time.DateOnly)
+}
+
 // keyEvent tells programs about one known key.
 func (a *app) keyEvent(ev string, r fingerprint.Record) {
-	date := func(t time.Time) string {
-		if t.IsZero() {
-			return ""
-		}
-		return t.Format(time.DateOnly)
-	}
 	a.ui.event(ev, "peer", r.Peer, "fingerprint", r.Key, "level", string(r.Level), "method", string(r.Method),
 		"first", date(r.First), "last", date(r.Last), "verified", date(r.Verified), "label", r.Label)
 }
@@ -84,8 +102,35 @@ func (a *app) peersList() error {
 	if err != nil {
 		return err
 	}
-	if len(records) == 0 {
+	facts, err := store.PeerFacts()
+	if err != nil {
+		return err
+	}
+	if len(records) == 0 && len(facts) == 0 {
 		a.ui.say("nobody is known yet")
+		return nil
+	}
+	if err := a.keyTable(records); err != nil {
+		return err
+	}
+	for _, p := range facts {
+		a.factsEvent(p)
+		if lines := factLines("  ", p); lines != "" {
+			a.ui.result("%s\n%s", p.JID, verbatim(strings.TrimSuffix(lines, "\n")))
+		}
+	}
+	return nil
+}
+
+// factsEvent tells programs what is remembered of a peer whatever its key.
+func (a *app) factsEvent(p fingerprint.Peer) {
+	a.ui.event("facts", "peer", p.JID, "required", p.Required, "disputed", date(p.Disputed), "interrupted", p.Interrupted,
+		"sas_failed", p.SASFailures, "password_failed", p.PasswordFailures)
+}
+
+// keyTable prints a table of keys.
+func (a *app) keyTable(records []fingerprint.Record) error {
+	if len(records) == 0 {
 		return nil
 	}
 	var b strings.Builder
@@ -142,9 +187,43 @@ func (a *app) peersShow(name string) error {
 			a.ui.result("  %q", r.Label)
 		}
 	}
-	if !found {
+	facts, err := store.Peer(peer)
+	if err != nil {
+		return err
+	}
+	lines := factLines("  ", facts)
+	if !found && lines == "" {
 		return fmt.Errorf("no key of %s is known", peer)
 	}
+	a.factsEvent(facts)
+	if !found {
+		a.ui.result("%s  no key is known", peer)
+	}
+	if lines != "" {
+		a.ui.result("%s", verbatim(strings.TrimSuffix(lines, "\n")))
+	}
+	return nil
+}
+
+func (a *app) peersRevoke(name, text string) error {
+	store, peer, err := a.known(name)
+	if err != nil {
+		return err
+	}
+	key, err := fingerprint.Parse(text)
+	if err != nil {
+		return &usageError{err, "the fingerprints of a peer are listed by: xtls-demo peers show JID"}
+	}
+	r, err := store.Revoke(peer, key)
+	var others *fingerprint.ChangedError
+	if errors.Is(err, fingerprint.ErrUnknown) || errors.As(err, &others) {
+		return fmt.Errorf("this key of %s is not known, so there is nothing to revoke", peer) // no alarm: nobody showed it
+	}
+	if err != nil {
+		return err
+	}
+	a.keyEvent("revoked", r)
+	a.ui.result("the key %s of %s is REVOKED: it is refused from now on", r.Key.Grouped(), r.Peer)
 	return nil
 }
 
@@ -177,10 +256,38 @@ func (a *app) peersForget(name string) error {
 	if err != nil {
 		return err
 	}
-	if n == 0 {
+	revoked, facts, err := remaining(store, peer)
+	if err != nil {
+		return err
+	}
+	switch {
+	case n == 0 && revoked > 0:
+		return fmt.Errorf("all keys of %s that are known are revoked, and stay so", peer)
+	case n == 0:
 		return fmt.Errorf("no key of %s is known", peer)
 	}
-	a.ui.event("forgotten", "peer", peer, "keys", n)
+	a.ui.event("forgotten", "peer", peer, "keys", n, "revoked", revoked)
 	a.ui.result("forgot %d of %s", n, peer)
+	if revoked > 0 {
+		a.ui.result("revoked keys stay, and are refused: %d", revoked)
+	}
+	if lines := factLines("  ", facts); lines != "" {
+		a.ui.result("what stays until it is verified:\n%s", verbatim(strings.TrimSuffix(lines, "\n")))
+	}
 	return nil
+}
+
+// remaining is what is still known of a peer that was forgotten.
+func remaining(store *fingerprint.Store, peer jid.JID) (revoked int, facts fingerprint.Peer, err error) {
+	records, err := store.Records()
+	if err != nil {
+		return 0, facts, err
+	}
+	for _, r := range records {
+		if r.Peer.Equal(peer) {
+			revoked++
+		}
+	}
+	facts, err = store.Peer(peer)
+	return revoked, facts, err
 }

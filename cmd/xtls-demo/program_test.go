@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -43,14 +44,18 @@ func TestDemo(t *testing.T) {
 	for _, want := range []string{
 		"session-initiate (", "session-accept (", "security-info (", "TLS 1.3, X25519MLKEM768, post-quantum yes",
 		"alice> hello bob", "bob> hello alice", "alice sends 1048576 octets", "the file: not found", "the fingerprint of bob: found",
-		"nobody is asked", "Now the server is dishonest.", "STOP. The key of bob@demo.local has CHANGED", "Next:",
+		"VERIFIED (sas, 20", "nobody is asked", "ended in a MISMATCH", "Now the server is dishonest.", "STOP. The key of bob@demo.local has CHANGED", "Next:",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("want %q in\n%s", want, out)
 		}
 	}
-	if n := strings.Count(out, "would be 6"); n != 3 {
-		t.Errorf("%d alarms, want 3", n)
+	if n := strings.Count(out, "would be 6"); n != 4 {
+		t.Errorf("%d alarms, want 4", n)
+	}
+	codes := regexp.MustCompile(`(?m)^    (alice|bob  ) sees  ([a-z0-9]{3}-[a-z0-9]{3})   `).FindAllStringSubmatch(out, -1)
+	if len(codes) != 4 || codes[0][2] != codes[1][2] || codes[2][2] == codes[3][2] {
+		t.Errorf("codes %q in\n%s", codes, out)
 	}
 }
 
@@ -72,11 +77,11 @@ func TestDemoJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		facts[e.Fact]++
-		if (e.Fact == "swap" || e.Fact == "strip" || e.Fact == "middle") && e.Code != exitAlarm {
+		if (e.Fact == "swap" || e.Fact == "strip" || e.Fact == "middle" || e.Fact == "middle-first") && e.Code != exitAlarm {
 			t.Errorf("%s", line)
 		}
 	}
-	for _, fact := range []string{"server", "key", "stanza", "tunnel", "text", "file", "seen", "search", "control", "second", "swap", "strip", "middle"} {
+	for _, fact := range []string{"server", "key", "stanza", "tunnel", "text", "file", "seen", "search", "control", "second", "codes", "swap", "strip", "middle", "middle-codes", "middle-first"} {
 		if facts[fact] == 0 {
 			t.Errorf("no fact %q", fact)
 		}
@@ -133,9 +138,10 @@ func TestMan(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"--jid JID", "--password-file FILE", "--server HOST:PORT", "--server-ca FILE", "--config DIR", "--min-level LEVEL", "--accept-new", "--timeout DURATION",
+		"--jid JID", "--password-file FILE", "--server HOST:PORT", "--server-ca FILE", "--config DIR", "--min-level LEVEL", "--accept-new", "--yes-code-from-stdin", "--timeout DURATION",
 		"--json", "-q, --quiet", "-v, --verbose", "--service NAME=HOST:PORT", "--stdio", "--allow JID", "--once", "-c, --count NUMBER", "-i, --interval DURATION",
-		"--listen HOST:PORT", "--listen-tls", "--user NAME:PASSWORD-FILE", "--domain", "--ca-out", "--qr", "peers pin JID FINGERPRINT", "peers forget JID",
+		"--listen HOST:PORT", "--listen-tls", "--user NAME:PASSWORD-FILE", "--domain", "--ca-out", "--qr", "peers pin JID FINGERPRINT", "peers forget JID", "peers revoke JID FINGERPRINT",
+		"--method METHOD", ".SS verify JID", "sas         the code to compare", "verified    a peer was verified",
 		"XTLS_PASSWORD", "config.toml", "known_peers", "130 interrupted", ".SH EVENTS",
 	} {
 		if !strings.Contains(plain, want) {
@@ -169,7 +175,7 @@ func TestRoff(t *testing.T) {
 func TestEveryFlagHasAVariable(t *testing.T) {
 	values := map[string]string{
 		"jid": "x@y", "password-file": "f", "server": "h:1", "server-ca": "c", "config": t.TempDir(),
-		"min-level": "verified", "accept-new": "true", "timeout": "7s", "json": "true", "quiet": "true", "verbose": "2",
+		"min-level": "verified", "accept-new": "true", "yes-code-from-stdin": "true", "timeout": "7s", "json": "true", "quiet": "true", "verbose": "2",
 	}
 	a := &app{streams: streams{strings.NewReader(""), io.Discard, io.Discard}, ui: newUI(io.Discard, io.Discard)}
 	a.getenv = func(name string) string {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,6 +70,7 @@ func TestScript(t *testing.T) {
 				ts.Check(ts.Value(scriptServer{}).(*xtlstest.Server).Close())
 			},
 			"service": service,
+			"readout": readOut,
 			"mute":    mute,
 		},
 	})
@@ -202,6 +204,21 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 // send NAME FILE writes a file to standard input.
 func send(ts *testscript.TestScript, _ bool, args []string) {
 	_, err := io.WriteString(running(ts, args[0]).stdin, ts.ReadFile(args[1]))
+	ts.Check(err)
+}
+
+// readout FROM TO waits for the code that FROM shows and types it at TO: that is
+// what two people do on the telephone.
+func readOut(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: readout FROM TO")
+	}
+	from := running(ts, args[0])
+	shown := regexp.MustCompile(`"ev":"sas".*"b32":"([a-z0-9]{6})"`)
+	if !from.out.await(shown.String()) {
+		ts.Fatalf("%s ended without a code\n%s\n%s", args[0], from.out, from.err)
+	}
+	_, err := io.WriteString(running(ts, args[1]).stdin, shown.FindStringSubmatch(from.out.String())[1]+"\n")
 	ts.Check(err)
 }
 

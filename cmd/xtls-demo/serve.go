@@ -36,6 +36,7 @@ type serveFlags struct {
 	allow    []string
 	stdio    bool
 	once     bool
+	method   string
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -44,12 +45,13 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve [--service NAME=HOST:PORT]... [--stdio]",
 		Short: "take tunnels of peers and join them with local services",
 		Long: `Serve goes online, prints "ready" and its full JID, and takes tunnels of peers.
-It serves nothing by default but "ping" (see xtls-demo ping).
+It serves nothing by default but "ping" and "verify" (see the verbs of these names).
 
 Each --service joins tunnels for NAME with new TCP connections to HOST:PORT.
 --stdio joins tunnels without a name with standard input and output, one at a
 time. Everything else is declined, and so are, if --allow is given, all accounts
-not listed. Unknown keys are asked about on the terminal and refused without one.`,
+not listed. Unknown keys are asked about on the terminal and refused without one;
+so are verifications that a peer wants.`,
 		Example: `  xtls-demo serve --service web=localhost:8080 --allow alice@example.org
   xtls-demo serve --stdio --once >received`,
 		Args:        argsBetween(0, 0),
@@ -59,7 +61,8 @@ not listed. Unknown keys are asked about on the terminal and refused without one
 	cmd.Flags().StringArrayVar(&f.services, "service", nil, "serve `NAME=HOST:PORT`; may be given several times")
 	cmd.Flags().StringArrayVar(&f.allow, "allow", nil, "take tunnels of the account `JID` only; may be given several times")
 	cmd.Flags().BoolVar(&f.stdio, "stdio", false, "serve standard input and output")
-	cmd.Flags().BoolVar(&f.once, "once", false, "end with the first tunnel that was established (pings do not count), or with an alarm")
+	cmd.Flags().BoolVar(&f.once, "once", false, "end with the first tunnel that was established (pings and verifications do not count), or with an alarm")
+	methodFlag(cmd, &f.method, verifyMethods[:2])
 	return cmd
 }
 
@@ -97,7 +100,7 @@ func (a *app) newHost(f serveFlags) (*host, error) {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return nil, usagef("--service %q: want NAME=HOST:PORT: %w", text, err)
 		}
-		if h.services[name] != "" || name == pingService {
+		if h.services[name] != "" || name == pingService || name == verifyService {
 			return nil, usagef("--service %s: the name is taken", name)
 		}
 		h.services[name] = addr
@@ -112,6 +115,13 @@ func (a *app) newHost(f serveFlags) (*host, error) {
 		}
 		h.allow[j.Bare().String()] = struct{}{}
 	}
+	if err := checkMethod(f.method, verifyMethods[:2]); err != nil {
+		return nil, err
+	}
+	if f.stdio && a.set.yesCode {
+		return nil, errCodeOnDataInput("serve --stdio")
+	}
+	a.method = f.method
 	if f.stdio {
 		h.std = newStdio(a.streams)
 	}
@@ -179,7 +189,7 @@ func (h *host) ready() {
 		h.a.ui.result("ready %s", h.e.LocalAddr())
 	}
 	if h.std == nil && len(h.services) == 0 {
-		h.a.ui.say("serving nothing but ping: neither --service nor --stdio is given")
+		h.a.ui.say("serving nothing but ping and verify: neither --service nor --stdio is given")
 	}
 }
 
@@ -219,6 +229,9 @@ func (h *host) admit(o *xtls.Offer) (func(context.Context, *xtls.Offer), error) 
 	case name == pingService:
 		h.tunnels++
 		return h.echo, nil
+	case name == verifyService:
+		h.tunnels++
+		return h.hold, nil
 	case name == "" && h.std == nil, name != "" && !named:
 		return nil, errors.New("no such service")
 	case h.busy && (name == "" || h.once):

@@ -10,9 +10,11 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"mellium.im/xmpp/jid"
 
+	"example.org/xtls/fingerprint"
 	"example.org/xtls/xtls"
 	"example.org/xtls/xtls/xtlstest"
 )
@@ -115,6 +117,22 @@ func TestGate(t *testing.T) {
 				t.Errorf("got %v, %v; want %q", level, err, tt.want)
 			}
 		})
+	}
+}
+
+// --accept-new is about new peers: not about new keys of known ones, nor about
+// peers that a verification failed with, nor about who wants to verify.
+func TestAcceptNewIsForNewPeers(t *testing.T) {
+	for name, v := range map[string]*xtls.Verification{
+		"changed":  {Changed: changed.Want[:1]},
+		"disputed": {Facts: fingerprint.Peer{Disputed: time.Unix(1, 0)}},
+		"live":     {Live: true, Level: xtls.LevelPinned},
+	} {
+		g := &gate{ui: newUI(io.Discard, io.Discard), acceptNew: true}
+		v.Peer = testBob
+		if level, err := g.verify(t.Context(), v); level != xtls.LevelNone || !errors.Is(err, errNobody) {
+			t.Errorf("%s: %s, %v", name, level, err)
+		}
 	}
 }
 

@@ -26,10 +26,13 @@ type settings struct {
 	config       string
 	minLevel     levelFlag
 	acceptNew    bool
+	yesCode      bool
 	timeout      time.Duration
 	json         bool
 	quiet        bool
 	verbose      int
+
+	timeoutGiven bool // by flag, variable or file
 
 	// What goes with them once they are read.
 	files  files
@@ -49,7 +52,8 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.config, "config", "", "keep all files in `DIR` (default: the XDG directories)")
 	f.Var(&s.minLevel, "min-level", "least `LEVEL` at which a tunnel is used: vouched, pinned or verified")
 	f.BoolVar(&s.acceptNew, "accept-new", false, "pin the key of an unknown peer without asking")
-	f.DurationVar(&s.timeout, "timeout", defaultTimeout, "`DURATION` for login, finding the peer, questions and handshake together; 0 means no limit")
+	f.BoolVar(&s.yesCode, "yes-code-from-stdin", false, "verify with what standard input says, a line for each code or password: for scripts")
+	f.DurationVar(&s.timeout, "timeout", defaultTimeout, "`DURATION` for login, finding the peer, questions and handshake together; 0 means no limit; without it 12m if somebody may be asked")
 	f.BoolVar(&s.json, "json", false, "print events as one JSON object per line")
 	f.BoolVarP(&s.quiet, "quiet", "q", false, "print results, questions and errors only")
 	f.CountVarP(&s.verbose, "verbose", "v", "print trust and path events; -vv the library's log; -vvv all of it")
@@ -103,6 +107,7 @@ func (a *app) complete(cmd *cobra.Command) error {
 		}
 	}
 	a.ui.configure(a.set, eventsOnStderr(cmd))
+	a.set.timeoutGiven = a.set.timeoutGiven || given["timeout"]
 	if a.set.timeout < 0 {
 		return usagef("--timeout %v is negative", a.set.timeout)
 	}
@@ -121,6 +126,7 @@ func (a *app) readConfig(f *pflag.FlagSet, given map[string]bool) error {
 		if given[v.flag] {
 			continue
 		}
+		given[v.flag] = true
 		if err := f.Set(v.flag, v.text); err != nil {
 			return usagef("%s: %s: %q: %w", a.set.files.config, v.key, v.text, err)
 		}
