@@ -42,7 +42,7 @@ var arrows = map[string]struct{ pkg, mod []string }{
 		[]string{"mellium.im/xmpp", "mellium.im/xmlstream", "mellium.im/sasl", "github.com/pion/logging"},
 	},
 	"cmd/xtls-demo": {
-		[]string{"fingerprint", "xtls", "xtls/xtlstest"},
+		[]string{"fingerprint", "sas", "xtls", "xtls/xtlstest"},
 		[]string{
 			"mellium.im/xmpp", "mellium.im/xmlstream", "github.com/pion/logging", "github.com/spf13/cobra",
 			"github.com/spf13/pflag", "github.com/BurntSushi/toml", "rsc.io/qr", "golang.org/x/term",

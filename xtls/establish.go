@@ -105,6 +105,7 @@ func (t *tunnel) protect(ctx context.Context, raw transport.Conn) (*Conn, error)
 	if err := t.judge(ctx); err != nil {
 		return nil, err
 	}
+	t.accept()
 	if t.extended() {
 		if err := t.confirm(ctx); err != nil {
 			return nil, err

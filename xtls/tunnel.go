@@ -66,7 +66,7 @@ type tunnel struct {
 	series       *sas.Series
 	passwordRuns byte
 	verifyWake   chan struct{}  // holds one if verifyFrames may have become non-empty
-	established  atomic.Bool    // the tunnel has been handed out
+	judged       atomic.Bool    // this end has accepted the peer's key
 	tasks        sync.WaitGroup // verifications that the peer asked for; joined by Close
 
 	mu      sync.Mutex // protects the fields below
@@ -302,6 +302,7 @@ func (t *tunnel) fail(err error) error {
 	t.cancel(err)
 	t.terminate(reasonFor(err))
 	<-t.received
+	t.tasks.Wait()
 	return err
 }
 

@@ -29,8 +29,9 @@ var (
 	// as a failure: somebody in the middle who sees that the codes differ would cut
 	// the line.
 	ErrInterrupted = errors.New("the verification was interrupted")
-	// ErrNotCompared: the peer went on without the verification that was asked for.
-	ErrNotCompared = errors.New("the peer went on without comparing")
+	// ErrNotCompared: the peer's user does not want to verify, or there is nobody to
+	// ask.
+	ErrNotCompared = errors.New("the peer does not want to compare")
 	// ErrBusy: another verification with the same peer is under way. More than one at a
 	// time would give somebody in the middle more than one guess.
 	ErrBusy = errors.New("another verification with this peer is under way")

@@ -436,3 +436,45 @@ func TestOneAtATime(t *testing.T) {
 		t.Errorf("first verification: %v", err)
 	}
 }
+
+// TestOneSideKnows has alice compare on first contact, as after a new installation,
+// with a bob who knows her key already: he is asked because she is.
+func TestOneSideKnows(t *testing.T) {
+	phone := newTelephone()
+	bySAS := phone.bySAS("bob", "alice")
+	for _, tt := range []struct {
+		name string
+		bob  func(context.Context, *xtls.Verification) (xtls.Level, error)
+		want error
+	}{
+		{"who compares", func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
+			if !v.Live || v.Level != xtls.LevelPinned || v.Asked != "sas" {
+				t.Errorf("asked about %+v", v)
+			}
+			return bySAS(ctx, v)
+		}, nil},
+		{"who does not want to", refuse, xtls.ErrNotCompared},
+		{"nobody to ask", nil, xtls.ErrNotCompared},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			alice, bob := people(t, func(_ *xtlstest.Server, a, b *xtls.Config) {
+				pin(t, b.Trust, "alice@localhost", keyOf(a), fingerprint.LevelPinned)
+				a.Verify, b.Verify = phone.bySAS("alice", "bob"), tt.bob
+			})
+			r := try(t, alice, bob)
+			if !errors.Is(r.dial, tt.want) {
+				t.Errorf("Dial: %v, want %v", r.dial, tt.want)
+			}
+			if tt.want != nil {
+				return
+			}
+			if r.aToB != nil || r.bToA != nil || !bytes.Equal(r.gotAToB, aliceSays) {
+				t.Errorf("the tunnel does not work: %v, %v", r.aToB, r.bToA)
+			}
+			a, b := xtlstest.Tunnel(t, alice, bob)
+			if a.State().Level != xtls.LevelVerified || b.State().Level != xtls.LevelVerified {
+				t.Errorf("later: %s and %s", a.State().Level, b.State().Level)
+			}
+		})
+	}
+}

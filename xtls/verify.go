@@ -209,7 +209,7 @@ func (t *tunnel) verification() *Verification {
 	s := t.State()
 	return &Verification{
 		Peer: s.Peer, Fingerprint: s.Fingerprint, App: s.App, Initiator: s.Initiator,
-		Level: s.Level, Live: t.established.Load(), Asked: t.askedFor(), t: t,
+		Level: s.Level, Live: t.judged.Load(), Asked: t.askedFor(), t: t,
 	}
 }
 
@@ -248,16 +248,34 @@ func (t *tunnel) verifyLive(ctx context.Context) error {
 	return err
 }
 
-// answerVerify runs Config.Verify because the peer has begun a verification on
-// the established tunnel and nobody here has. Without a Config.Verify its frames
-// wait, and the peer's run ends by its time-out.
+// accept notes that this end has accepted the peer's key. If the peer still wants
+// to verify, by a frame that nobody has joined, that is taken up now.
+func (t *tunnel) accept() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.judged.Store(true)
+	if len(t.verifyFrames) > 0 && begins(t.verifyFrames[0].typ) {
+		t.answerVerifyLocked()
+	}
+}
+
+// answerVerifyLocked runs Config.Verify because the peer has begun a verification
+// and this end, which has accepted the peer's key already, has not. If it does not
+// join the run, the peer is told.
 func (t *tunnel) answerVerifyLocked() {
-	if !t.established.Load() || t.verifying || t.client.cfg.Verify == nil || t.ctx.Err() != nil {
+	if !t.judged.Load() || t.verifying || t.ctx.Err() != nil {
 		return
 	}
 	t.tasks.Go(func() {
-		if err := t.verifyLive(context.Background()); err != nil && !errors.Is(err, ErrBusy) {
-			t.client.log.Infof("verification that %s asked for: %v", t.state.Peer, err)
+		if t.client.cfg.Verify != nil {
+			err := t.verifyLive(t.ctx)
+			if errors.Is(err, ErrBusy) {
+				return // somebody here has begun meanwhile, and joins it
+			}
+			if err != nil {
+				t.client.log.Infof("verification that %s asked for: %v", t.state.Peer, err)
+			}
 		}
+		t.refuseRun()
 	})
 }

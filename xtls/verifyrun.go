@@ -75,35 +75,55 @@ func (t *tunnel) queueLocked(f frame) error {
 
 // A listening says which frames a run waits for.
 type listening struct {
-	mine    func(frameType) bool
-	run     byte          // frames of earlier runs are dropped
-	limit   time.Duration // for the next frame
-	confirm bool          // the peer's CONFIRM ends the wait: it has decided otherwise
+	mine  func(frameType) bool
+	run   byte          // frames of earlier runs are dropped
+	limit time.Duration // for the next frame
 }
 
 // nextFrame waits for the next frame of a run.
 func (t *tunnel) nextFrame(ctx context.Context, l listening) (frame, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.limit, fmt.Errorf("%w: nothing came within %v", ErrInterrupted, l.limit))
 	defer cancel()
-	var confirmed <-chan struct{}
-	if l.confirm {
-		confirmed = t.confirmed
-	}
 	for {
 		if f, ok, err := t.takeVerifyFrame(l); ok || err != nil {
 			return f, err
 		}
 		select {
 		case <-t.verifyWake:
-		case <-confirmed:
-			// What it sent before counts first.
-			if f, ok, err := t.takeVerifyFrame(l); ok || err != nil {
-				return f, err
-			}
-			return frame{}, ErrNotCompared
 		case <-ctx.Done():
 			return frame{}, context.Cause(ctx)
 		}
+	}
+}
+
+// refuseRun tells the peer that nobody here joins the run that it has begun, if it
+// still waits for that.
+func (t *tunnel) refuseRun() {
+	method := t.askedFor()
+	t.mu.Lock()
+	var run byte
+	if len(t.verifyFrames) > 0 {
+		run = t.verifyFrames[0].run
+		t.verifyFrames = nil
+	}
+	t.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.ctx, goodbyeTime)
+	defer cancel()
+	switch method {
+	case "sas":
+		x, err := t.series.Exchange()
+		if err != nil {
+			return
+		}
+		if f, err := x.Abort(sas.ReasonUser); err == nil && f != nil {
+			_ = t.send(ctx, frame{typ: frameType(f.Type), run: f.Run, body: f.Body})
+		}
+	case "password":
+		f := cpace.Refuse(run, cpace.ReasonUser)
+		_ = t.send(ctx, frame{typ: frameType(f[0]), run: f[1], body: f[2:]})
+		t.mu.Lock()
+		t.passwordRuns = max(t.passwordRuns, run)
+		t.mu.Unlock()
 	}
 }
 
@@ -169,7 +189,7 @@ func (r *sasRun) exchange(ctx context.Context) (sas.Code, error) {
 		if code, ok := r.x.Code(); ok {
 			return code, nil
 		}
-		f, err := r.t.nextFrame(ctx, listening{isSAS, r.x.Run(), limit, !r.t.established.Load()})
+		f, err := r.t.nextFrame(ctx, listening{isSAS, r.x.Run(), limit})
 		if err != nil {
 			return sas.Code{}, err
 		}
@@ -210,7 +230,7 @@ func (r *sasRun) emit(ctx context.Context, f *sas.Frame, err error) error {
 func countSAS(p *fingerprint.Peer) error {
 	now := time.Now()
 	if p.SASFailuresOn(now) >= sas.MaxFailuresPerDay {
-		return fmt.Errorf("%w: %d today; forget the peer to begin anew", ErrTooOften, sas.MaxFailuresPerDay)
+		return fmt.Errorf("%w: %d today; compare the fingerprints instead, or wait until tomorrow", ErrTooOften, sas.MaxFailuresPerDay)
 	}
 	p.AddSASFailure(now)
 	p.Interrupted++
@@ -281,7 +301,7 @@ func (r *sasRun) peerResult(ctx context.Context) error {
 			}
 			return nil
 		}
-		f, err := r.t.nextFrame(ctx, listening{isSAS, r.x.Run(), sas.UserTimeout, false})
+		f, err := r.t.nextFrame(ctx, listening{isSAS, r.x.Run(), sas.UserTimeout})
 		if err != nil {
 			return err
 		}
@@ -333,6 +353,9 @@ func (r *sasRun) abandon(ctx context.Context, err error) error {
 	if errors.As(err, &abort) && abort.Reason == sas.ReasonLimit {
 		return fmt.Errorf("%w: %w", ErrTooOften, err)
 	}
+	if errors.As(err, &abort) && abort.Remote && abort.Reason == sas.ReasonUser {
+		return ErrNotCompared
+	}
 	if errors.As(err, &abort) || errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%w: %w", ErrInterrupted, err)
 	}
@@ -341,11 +364,16 @@ func (r *sasRun) abandon(ctx context.Context, err error) error {
 
 // runPassword runs CPace once.
 func (t *tunnel) runPassword(ctx context.Context, secret Secret) error {
-	if t.passwordRuns == 255 {
+	t.mu.Lock()
+	full := t.passwordRuns == 255
+	if !full {
+		t.passwordRuns++
+	}
+	run := t.passwordRuns
+	t.mu.Unlock()
+	if full {
 		return ErrTooOften
 	}
-	t.passwordRuns++
-	run := t.passwordRuns
 	c, err := t.cpaceContext(run)
 	if err != nil {
 		return err
@@ -368,7 +396,7 @@ func (t *tunnel) runPassword(ctx context.Context, secret Secret) error {
 	}
 	limit := sas.UserTimeout
 	for !x.Done() {
-		f, err := t.nextFrame(ctx, listening{isPassword, run, limit, limit == sas.UserTimeout && !t.established.Load()})
+		f, err := t.nextFrame(ctx, listening{isPassword, run, limit})
 		if err != nil {
 			if f := x.Abort(cpace.ReasonUser); f != nil && ctx.Err() == nil {
 				_ = t.send(ctx, frame{typ: frameType(f[0]), run: f[1], body: f[2:]})
@@ -403,6 +431,9 @@ func (t *tunnel) runPassword(ctx context.Context, secret Secret) error {
 // the middle look alike: that is the point.
 func passwordError(err error) error {
 	var abort *cpace.AbortError
+	if errors.As(err, &abort) && abort.Remote && abort.Reason == cpace.ReasonUser {
+		return ErrNotCompared
+	}
 	if errors.As(err, &abort) && abort.Reason != cpace.ReasonBad {
 		return fmt.Errorf("%w: %w", ErrInterrupted, err)
 	}

@@ -273,7 +273,6 @@ func (c *Client) established(t *tunnel) (*Conn, error) {
 		return nil, err
 	}
 	c.conns[conn] = struct{}{}
-	t.established.Store(true)
 	return conn, nil
 }
 

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 
@@ -45,10 +46,7 @@ func (s *script) next(ctx context.Context) (string, error) {
 
 // scripted verifies with what standard input says (--yes-code-from-stdin).
 func (g *gate) scripted(ctx context.Context, v *xtls.Verification) (level xtls.Level, err error) {
-	method := g.method
-	if method == "" {
-		method = methodSAS
-	}
+	method := cmp.Or(g.method, v.Asked, methodSAS)
 	switch method {
 	case methodSAS:
 		level, err = v.SAS(ctx, func(ctx context.Context, code sas.Code) (sas.Result, error) {
