@@ -67,6 +67,7 @@ type tunnel struct {
 	passwordRuns byte
 	verifyWake   chan struct{}  // holds one if verifyFrames may have become non-empty
 	judged       atomic.Bool    // this end has accepted the peer's key
+	decided      atomic.Bool    // its user was asked and did not verify; until the tunnel is established
 	tasks        sync.WaitGroup // verifications that the peer asked for; joined by Close
 
 	mu      sync.Mutex // protects the fields below

@@ -114,6 +114,7 @@ func (t *tunnel) ask(ctx context.Context, v *Verification) error {
 		return ErrUnverified
 	}
 	level, err := t.callVerify(ctx, v)
+	t.decided.Store(level != LevelVerified)
 	switch {
 	case err != nil && v.Changed != nil && !isAlarm(err):
 		// Nobody vouched for the new key, so it stays what it is: a changed one.
@@ -261,13 +262,14 @@ func (t *tunnel) accept() {
 
 // answerVerifyLocked runs Config.Verify because the peer has begun a verification
 // and this end, which has accepted the peer's key already, has not. If it does not
-// join the run, the peer is told.
+// join the run, the peer is told; so it is if this end's user has just decided not
+// to verify.
 func (t *tunnel) answerVerifyLocked() {
 	if !t.judged.Load() || t.verifying || t.ctx.Err() != nil {
 		return
 	}
 	t.tasks.Go(func() {
-		if t.client.cfg.Verify != nil {
+		if t.client.cfg.Verify != nil && !t.decided.Load() {
 			err := t.verifyLive(t.ctx)
 			if errors.Is(err, ErrBusy) {
 				return // somebody here has begun meanwhile, and joins it

@@ -273,6 +273,7 @@ func (c *Client) established(t *tunnel) (*Conn, error) {
 		return nil, err
 	}
 	c.conns[conn] = struct{}{}
+	t.decided.Store(false) // from now on the user may be asked again
 	return conn, nil
 }
 
