@@ -7,7 +7,6 @@ package cpace
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -36,21 +35,13 @@ const (
 	// MaxPasswordAttempts is the number of failures after which a typed password must
 	// be entered anew, whatever succeeded in between (PROTOCOL.md section 7.2).
 	MaxPasswordAttempts = 20
-
-	// MaxSASInSession and MaxSASInDay bound the failures of the short authentication
-	// string (PROTOCOL.md section 7.1).
-	MaxSASInSession = 3
-	MaxSASInDay     = 5
-	day             = 24 * time.Hour
 )
 
 // Errors of the policies.
 var (
-	ErrCodeExpired  = fmt.Errorf("cpace: the code was valid for %d minutes", int(CodeLife.Minutes()))
-	ErrCodeUsed     = errors.New("cpace: the code has been used, or tried too often")
-	ErrEnterAnew    = fmt.Errorf("cpace: %d verifications with this password have failed: agree on it anew", MaxPasswordAttempts)
-	ErrSASInSession = fmt.Errorf("cpace: %d verifications have failed in this session", MaxSASInSession)
-	ErrSASWarning   = fmt.Errorf("cpace: %d verifications have failed within a day: clear the warning first", MaxSASInDay)
+	ErrCodeExpired = fmt.Errorf("cpace: the code was valid for %d minutes", int(CodeLife.Minutes()))
+	ErrCodeUsed    = errors.New("cpace: the code has been used, or tried too often")
+	ErrEnterAnew   = fmt.Errorf("cpace: %d verifications with this password have failed: agree on it anew", MaxPasswordAttempts)
 )
 
 // A LockedError says that a typed password may not be tried before Until.
@@ -125,39 +116,3 @@ func lockTime(n int) time.Duration {
 	}
 	return min(lock, MaxLock)
 }
-
-// SASAttempts limits verifications by short authentication string with one peer.
-type SASAttempts struct {
-	// Failed are the times of the failures within a day, at most MaxSASInDay, oldest
-	// first.
-	Failed []time.Time
-	// Warning is set by the last failure that MaxSASInDay allows. Time does not lift it.
-	Warning bool
-	// Total is the number of failures since the user last cleared the warning, for
-	// "verification was interrupted n times".
-	Total int
-}
-
-// Begin counts one run. inSession is the number of runs that failed in this session.
-// The error is ErrSASWarning or ErrSASInSession.
-func (a SASAttempts) Begin(inSession int, now time.Time) (SASAttempts, error) {
-	now = now.Round(0)
-	switch {
-	case a.Warning:
-		return a, ErrSASWarning
-	case inSession >= MaxSASInSession:
-		return a, ErrSASInSession
-	}
-	recent := slices.DeleteFunc(slices.Clone(a.Failed), func(t time.Time) bool { return now.Sub(t) >= day })
-	recent = append(recent, now)
-	return SASAttempts{Failed: recent, Warning: len(recent) >= MaxSASInDay, Total: a.Total + 1}, nil
-}
-
-// Succeed takes the run that Begin counted back: the codes matched.
-func (a SASAttempts) Succeed() SASAttempts {
-	earlier := slices.Clone(a.Failed[:max(0, len(a.Failed)-1)])
-	return SASAttempts{Failed: earlier, Total: max(0, a.Total-1)}
-}
-
-// Clear is for the user who has read the warning.
-func (a SASAttempts) Clear() SASAttempts { return SASAttempts{} }

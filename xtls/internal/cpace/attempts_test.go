@@ -6,7 +6,6 @@ package cpace_test
 
 import (
 	"errors"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -126,89 +125,6 @@ func TestPasswordSuccess(t *testing.T) {
 	}
 }
 
-func TestSASAttempts(t *testing.T) {
-	h := func(hours ...int) (at []time.Time) {
-		for _, n := range hours {
-			at = append(at, noon.Add(time.Duration(n)*time.Hour))
-		}
-		return at
-	}
-	for _, tt := range []struct {
-		name      string
-		before    cpace.SASAttempts
-		inSession int
-		want      cpace.SASAttempts
-		err       error
-	}{
-		{"first", cpace.SASAttempts{}, 0, cpace.SASAttempts{Failed: h(0), Total: 1}, nil},
-		{"third in session", cpace.SASAttempts{Failed: h(-2, -1), Total: 2}, 2, cpace.SASAttempts{Failed: h(-2, -1, 0), Total: 3}, nil},
-		{"fourth in session", cpace.SASAttempts{Failed: h(-2), Total: 3}, 3, cpace.SASAttempts{}, cpace.ErrSASInSession},
-		{"fourth in day", cpace.SASAttempts{Failed: h(-3, -2, -1), Total: 3}, 0, cpace.SASAttempts{Failed: h(-3, -2, -1, 0), Total: 4}, nil},
-		{
-			"fifth in day",
-			cpace.SASAttempts{Failed: h(-4, -3, -2, -1), Total: 4},
-			0,
-			cpace.SASAttempts{Failed: h(-4, -3, -2, -1, 0), Total: 5, Warning: true},
-			nil,
-		},
-		{
-			"oldest is a day old",
-			cpace.SASAttempts{Failed: h(-24, -3, -2, -1), Total: 9},
-			0,
-			cpace.SASAttempts{Failed: h(-3, -2, -1, 0), Total: 10},
-			nil,
-		},
-		{
-			"oldest is not",
-			cpace.SASAttempts{Failed: h(-23, -3, -2, -1), Total: 9},
-			0,
-			cpace.SASAttempts{Failed: h(-23, -3, -2, -1, 0), Total: 10, Warning: true},
-			nil,
-		},
-		{
-			"clock set back",
-			cpace.SASAttempts{Failed: h(1000, 1000, 1000, 1000), Total: 4},
-			0,
-			cpace.SASAttempts{Failed: h(1000, 1000, 1000, 1000, 0), Total: 5, Warning: true},
-			nil,
-		},
-		{"warning, however old", cpace.SASAttempts{Failed: h(-1000), Warning: true, Total: 5}, 0, cpace.SASAttempts{}, cpace.ErrSASWarning},
-	} {
-		if tt.err != nil {
-			tt.want = tt.before
-		}
-		got, err := tt.before.Begin(tt.inSession, noon)
-		if !errors.Is(err, tt.err) || !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("%s: %+v, %v, want %+v, %v", tt.name, got, err, tt.want, tt.err)
-		}
-	}
-}
-
-func TestSASSuccess(t *testing.T) {
-	before := cpace.SASAttempts{Failed: []time.Time{noon, noon, noon, noon}, Total: 7}
-	begun, err := before.Begin(0, noon.Add(time.Hour))
-	if err != nil || !begun.Warning {
-		t.Fatalf("%+v, %v", begun, err)
-	}
-	if got := begun.Succeed(); !reflect.DeepEqual(got, before) {
-		t.Errorf("after success %+v, want %+v", got, before)
-	}
-	if got := begun.Clear(); !reflect.DeepEqual(got, cpace.SASAttempts{}) {
-		t.Errorf("after Clear %+v", got)
-	}
-	if got := (cpace.SASAttempts{}).Succeed(); got.Total != 0 || len(got.Failed) != 0 {
-		t.Errorf("success without Begin: %+v", got)
-	}
-	// The values share nothing.
-	shared := cpace.SASAttempts{Failed: make([]time.Time, 1, 9)}
-	shared.Failed[0] = noon
-	one, _ := shared.Begin(0, noon.Add(1))
-	two, _ := shared.Begin(0, noon.Add(2))
-	if !one.Failed[1].Equal(noon.Add(1)) || !two.Failed[1].Equal(noon.Add(2)) {
-		t.Errorf("%v and %v", one, two)
-	}
-}
-
 // TestWallClock: no time that is kept has a monotonic reading, which stands still while
 // the machine sleeps.
 func TestWallClock(t *testing.T) {
@@ -218,11 +134,10 @@ func TestWallClock(t *testing.T) {
 	}
 	code, err1 := cpace.CodeAttempts{Made: now}.Begin(now)
 	pw, err2 := cpace.PasswordAttempts{InRow: 2}.Begin(now)
-	sas, err3 := cpace.SASAttempts{}.Begin(0, now)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []time.Time{code.Made, pw.LockedUntil, sas.Failed[0]} {
+	for _, at := range []time.Time{code.Made, pw.LockedUntil} {
 		if strings.Contains(at.String(), "m=") {
 			t.Errorf("%v", at)
 		}

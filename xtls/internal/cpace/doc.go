@@ -46,8 +46,7 @@
 // must not leave before the attempt is on disk: PW_A for I, PW_B for R.
 // [Frame.Counts] reports which frames these are. Only success clears the count:
 // [Exchange.Done], which becomes true for I by PW_OK, and for R by a valid Ta. What is
-// counted, and what follows from it, is in [PasswordAttempts] and [CodeAttempts];
-// [SASAttempts] is the same for the short authentication string.
+// counted, and what follows from it, is in [PasswordAttempts] and [CodeAttempts].
 //
 // # One failure
 //
