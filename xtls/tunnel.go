@@ -49,7 +49,7 @@ type tunnel struct {
 	client *Client
 	js     *jingle.Session
 	signal *signal
-	state  State // written while the tunnel is established, by one goroutine
+	state  State // written by the goroutine that establishes the tunnel; after that, under mu, by raise
 
 	ours, theirs *security
 	accepted     chan *jingle.Message // initiator: the session-accept

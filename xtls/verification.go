@@ -46,7 +46,8 @@ var (
 type Secret = cpace.Password
 
 // NewCode makes a one-time code of 30 bits and the form in which its owner reads
-// it to the other, like "x9a-4up".
+// it to the other, like "x9a-4up". Attempts with it are counted like those with a
+// password; that it is used once and not for long is up to the application.
 func NewCode() (s Secret, display string) { return cpace.NewCode() }
 
 // ParseCode reads a one-time code as somebody typed it.
@@ -64,7 +65,7 @@ type Verification struct {
 	App         App                     // what the tunnel is for
 	Initiator   bool                    // this end dialled
 	Level       Level                   // what the key is known to be already; LevelNone on first contact
-	Live        bool                    // the tunnel is established; one side asked to verify it now
+	Live        bool                    // this end has accepted the key already; one side wants to verify it now
 	Asked       string                  // the method that the peer has asked for by now: "sas", "password" or ""
 	Changed     []fingerprint.Record    // the keys the peer was known by, none of them verified, if this is a new one: see AnotherDevice
 	Facts       fingerprint.Peer        // what is remembered of the peer: disputed, interrupted verifications

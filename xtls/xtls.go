@@ -69,14 +69,19 @@ type Config struct {
 	// Trust remembers which keys belong to which peer. Required.
 	Trust *fingerprint.Store
 
-	// Verify decides about a peer whose key is not in Trust, after the handshake and
-	// before the first octet of either side. It may ask a human; ctx ends after 10
-	// minutes, or with the session. It returns what the key is known to be:
-	// LevelServerVouched to go on with nothing but the word of the servers (the key is
-	// then remembered as pinned), LevelVerified if the user has compared the whole
-	// fingerprint with the peer outside XMPP; or an error, which refuses the peer.
-	// It is called once for each tunnel, from several goroutines if several are
-	// established. Nil refuses every unknown peer.
+	// Verify decides about a peer whose key Trust does not settle, after the handshake
+	// and before the first octet of either side: the key is new, the peer is disputed, or
+	// MinLevel demands more. It is called again on a live tunnel when either side wants to
+	// verify ([Conn.Verify]). It may ask a human, with the methods of the [Verification];
+	// ctx ends after 10 minutes, or with the session.
+	//
+	// It returns what the key is known to be: LevelServerVouched to go on with nothing but
+	// the word of the servers (the key is then remembered as pinned), LevelVerified if a
+	// method returned that, or if the user has compared the whole fingerprint with the
+	// peer outside XMPP; or an error, which refuses the peer on first contact.
+	// It is called once at a time for a tunnel, from several goroutines if there are
+	// several tunnels, and must not close the tunnel's Conn. Nil refuses every peer that
+	// Trust does not settle, and every verification.
 	Verify func(ctx context.Context, v *Verification) (Level, error)
 
 	// MinLevel is the least level at which a tunnel is used; zero means
