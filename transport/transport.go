@@ -54,9 +54,24 @@ type Method interface {
 	Connect(ctx context.Context, n *Negotiation) (Conn, error)
 }
 
+// A Path is the way that a carrier's octets take.
+type Path string
+
+const (
+	// InBand: inside XMPP stanzas, through the servers.
+	InBand Path = "inband"
+	// Relay: through a proxy that both ends connect to (XEP-0065 §5).
+	Relay Path = "relay"
+	// Direct: from one end to the other.
+	Direct Path = "direct"
+)
+
 // A Conn is a carrier.
 type Conn interface {
 	net.Conn
+
+	// Path says which way the octets take.
+	Path() Path
 
 	// Abort gives the carrier up at once: nothing is flushed and nobody is waited for. What has
 	// arrived can still be read, then Read fails with err, and Write fails with it at once. err is
@@ -75,6 +90,11 @@ type Negotiation struct {
 	// Messages asks for a carrier that preserves messages, as DTLS needs it: one Write is one
 	// Read at the other end. False asks for a stream.
 	Messages bool
+
+	// Direct allows telling the peer this end's addresses and connecting to the peer's. Relay
+	// allows relays: one is chosen by either end and sees the addresses of both. An address is
+	// private, so a peer that is not known gets neither. Methods that need no address ignore both.
+	Direct, Relay bool
 
 	// Signal carries this negotiation's <transport/> elements. Required.
 	Signal Signal

@@ -95,7 +95,7 @@ func (t *tunnel) awaitCarrier(ctx context.Context, c <-chan carrier) (carrier, e
 // protect turns the carrier into a Conn.
 func (t *tunnel) protect(ctx context.Context, raw transport.Conn) (*Conn, error) {
 	t.setCarrier(raw)
-	t.state.Transport = "inband"
+	t.state.Transport = string(raw.Path())
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })()

@@ -77,7 +77,7 @@ type State struct {
 	Draft       bool                    // the peer speaks the plain draft: no binding, no confirmation (PROTOCOL.md section 8)
 	TLSVersion  uint16                  // tls.VersionTLS13
 	Group       tls.CurveID             // key exchange of the handshake
-	Transport   string                  // how the octets travel: "inband"
+	Transport   string                  // how the octets travel: "inband", "relay" or "direct"
 }
 
 // PostQuantum reports whether the key exchange resists a quantum computer that

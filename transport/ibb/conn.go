@@ -92,6 +92,9 @@ type Conn struct {
 // mode it is the longest message.
 func (c *Conn) BlockSize() int { return c.blockSize }
 
+// Path returns [transport.InBand].
+func (c *Conn) Path() transport.Path { return transport.InBand }
+
 // LocalAddr returns the own [Addr].
 func (c *Conn) LocalAddr() net.Addr { return Addr{JID: c.t.stanzas.LocalAddr(), SID: c.sid} }
 

@@ -98,6 +98,8 @@ func (loopback) listen(ctx context.Context, s transport.Signal) (transport.Conn,
 // A socket is the smallest carrier.
 type socket struct{ net.Conn }
 
+func (socket) Path() transport.Path { return transport.Direct }
+
 func (s socket) Abort(error) { s.Close() }
 
 // TestConnect: the two carriers that come out are connected, and Abort closes them.
