@@ -2,9 +2,10 @@
 // Use of this source code is governed by a BSD 2-clause
 // licence that can be found in the LICENSE file.
 
-package s5b_test
+package s5b
 
 import (
+	"regexp"
 	"testing"
 
 	"example.org/xtls/transport/transporttest"
@@ -12,6 +13,28 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Run("Direct", func(t *testing.T) {
-		transporttest.Conformance(t, func(t *testing.T) transporttest.Ends { return newRig(t).ends() })
+		transporttest.Conformance(t, func(t *testing.T) transporttest.Ends {
+			return newRig(t, true, false).ends()
+		})
+	})
+	t.Run("Relay", func(t *testing.T) {
+		transporttest.Conformance(t, func(t *testing.T) transporttest.Ends {
+			r := newRig(t, false, true)
+			newRelay(t, proxyJID, r.a, r.b)
+			r.rewrite = stripPad
+			return r.ends()
+		})
+	})
+	t.Run("Padded", func(t *testing.T) {
+		transporttest.Conformance(t, func(t *testing.T) transporttest.Ends {
+			r := newRig(t, false, true)
+			newRelay(t, proxyJID, r.a, r.b).withholds = true
+			return r.ends()
+		})
 	})
 }
+
+var padAttr = regexp.MustCompile(` (xmlns:x|x:pad)='[^']*'`)
+
+// stripPad makes an end a stranger to padding.
+func stripPad(s string) string { return padAttr.ReplaceAllString(s, "") }

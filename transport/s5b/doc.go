@@ -34,15 +34,16 @@
 //
 // # The states of a negotiation
 //
-//	  gather ──────► offered ──────► connecting ──────► chosen
-//	  own proxies    the peer's      attempts and       │    │
-//	  1 s            candidates      the peer's word    │    │
-//	                 2 min           5 s, 10 s          │    │
-//	                                     │       direct │    │ proxy
-//	                   nothing worked    │   arrival    ▼    ▼  activate 5 s,
-//	                         ┌───────────┘   2 s  ┌──── ┴ ───┐  or wait for it 8 s
-//	                         ▼                    ▼          ▼
-//	                  ErrNoCandidate ◄───── lost, refused  carrier
+//	gather ───────► offered ───────► connecting ───────► chosen
+//	own proxies     the peer's       attempts 5 s,       │
+//	1 s             candidates       the peer's          ├─ direct, own attempt ─────► carrier
+//	                2 min            word 10 s           ├─ direct, the peer's 2 s ──► carrier
+//	                                    │                ├─ own proxy: activate 5 s ─► carrier
+//	                                    │                └─ its proxy: wait 8 s ─────► carrier
+//	                                    │                │
+//	                                    │ nothing worked │ lost, refused, too late
+//	                                    ▼                ▼
+//	                                    ErrNoCandidate
 //
 // The responder gathers when it has the offer. Every time in the picture is a named constant, and
 // whatever ends a state badly is an error that says what was tried and why it failed. Cancelling

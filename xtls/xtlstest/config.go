@@ -67,6 +67,10 @@ type Config struct {
 	// [Server.DropAfter] for a single client.
 	DropAfter int64
 
+	// Proxy says how the SOCKS5 relay (XEP-0065) at proxy.DOMAIN behaves. It listens
+	// on a free port of Listen's host. Zero means that it works.
+	Proxy ProxyMode
+
 	// Tamper makes the server dishonest: see [Tamper]. Nil means honest.
 	Tamper Tamper
 

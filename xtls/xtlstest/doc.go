@@ -19,7 +19,8 @@
 // then routed by RFC 6121 §8.5 between the accounts of the one domain, with the
 // true sender stamped on each. The server itself answers pings, service
 // discovery and the roster request of a client (the roster is always empty).
-// Directed presence is passed on, and taken back when a client goes away.
+// Directed presence is passed on, and taken back when a client goes away. The SOCKS5
+// relay proxy.DOMAIN (XEP-0065) joins two clients ([Config.Proxy], [Server.ProxyAddr]).
 //
 // # What it does not do
 //

@@ -149,6 +149,10 @@ func (s *Server) routeIQ(c *client, st *Stanza, payload xml.Name) {
 	case placeFull:
 		s.relay(c, st)
 	case placeElse:
+		if s.proxy.is(st.To) {
+			s.proxy.serveIQ(c, st, payload)
+			return
+		}
 		s.bounce(c, st, stanza.Cancel, stanza.RemoteServerNotFound)
 	default:
 		s.bounce(c, st, stanza.Cancel, stanza.ServiceUnavailable)

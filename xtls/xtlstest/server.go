@@ -33,6 +33,7 @@ type Server struct {
 	startTLS  *tls.Config
 	directTLS *tls.Config
 	listeners []net.Listener // STARTTLS, direct TLS
+	proxy     *proxy         // nil: none
 	tamper    atomic.Pointer[Tamper]
 
 	closeOnce sync.Once
@@ -97,21 +98,33 @@ func newServer(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// listen opens both ports and starts accepting.
+// listen opens all ports and starts accepting.
 func (s *Server) listen() error {
 	for _, addr := range []string{s.cfg.Listen, s.cfg.ListenDirect} {
 		ln, err := net.Listen("tcp", addr)
 		if err != nil {
-			for _, open := range s.listeners {
-				_ = open.Close() // err says more
-			}
+			s.unlisten()
 			return fmt.Errorf("xtlstest: %w", err)
 		}
 		s.listeners = append(s.listeners, ln)
 	}
+	host, _, _ := net.SplitHostPort(s.cfg.Listen) // checked by withDefaults
+	var err error
+	if s.proxy, err = startProxy(s, s.cfg.Proxy, host); err != nil {
+		s.unlisten()
+		return err
+	}
 	s.running.Go(func() { s.accept(s.listeners[0], false) })
 	s.running.Go(func() { s.accept(s.listeners[1], true) })
 	return nil
+}
+
+// unlisten closes the ports of a server that does not start: that it could not
+// says more than how these close.
+func (s *Server) unlisten() {
+	for _, ln := range s.listeners {
+		_ = ln.Close()
+	}
 }
 
 // A TB is what [NewServer] needs of a testing.TB. It is an interface of our own
@@ -202,6 +215,7 @@ func (s *Server) Close() error {
 		for _, ln := range s.listeners {
 			s.closeErr = errors.Join(s.closeErr, ln.Close())
 		}
+		s.closeErr = errors.Join(s.closeErr, s.proxy.close())
 	})
 	s.running.Wait()
 	if !first {

@@ -37,8 +37,8 @@ var services = []service{
 	},
 	{
 		typ: "get", payload: xml.Name{Space: nsDiscoItems, Local: "query"},
-		where:  [3]bool{true, true, false},
-		answer: [3]string{"<query xmlns='" + nsDiscoItems + "'/>", "<query xmlns='" + nsDiscoItems + "'/>"},
+		where:  [3]bool{true, true, false}, // those of the server are Server.proxy.items
+		answer: [3]string{"", "<query xmlns='" + nsDiscoItems + "'/>"},
 	},
 	{ // RFC 6121 §2.2; always empty
 		typ: "get", payload: xml.Name{Space: nsRoster, Local: "query"},
@@ -76,7 +76,11 @@ func (s *Server) serveIQ(c *client, st *Stanza, payload xml.Name) {
 			s.bounce(c, st, stanza.Cancel, stanza.ItemNotFound)
 			return
 		}
-		c.send(st.answer("result", sv.answer[at]).XML)
+		answer := sv.answer[at]
+		if at == placeServer && payload.Space == nsDiscoItems {
+			answer = s.proxy.items()
+		}
+		c.send(st.answer("result", answer).XML)
 		return
 	}
 	s.bounce(c, st, stanza.Cancel, stanza.ServiceUnavailable)
