@@ -21,6 +21,7 @@
 //	service_test.go      forwarded TCP services and ping
 //	library_test.go      the same as a Go developer sees it
 //	dishonest_test.go    a Prosody that tampers, by testdata/modules/mod_xtls_tamper.lua
+//	relay_test.go        SOCKS5 bytestreams through Prosody's relay
 //	middle_test.go       somebody in the middle, on the embedded server
 //	bench_test.go        the figures of BENCHMARKS.md
 //
