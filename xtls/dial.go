@@ -15,6 +15,7 @@ import (
 	"mellium.im/xmpp/stanza"
 
 	"example.org/xtls/jingle"
+	"example.org/xtls/transport"
 )
 
 // Dial opens a tunnel to peer, a full JID ([Client.Find] finds it), and returns
@@ -39,26 +40,47 @@ func (c *Client) dial(ctx context.Context, peer jid.JID, app App) (*Conn, error)
 	if err := app.check(); err != nil {
 		return nil, err
 	}
-	t := newTunnel(c, peer, app, true)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	carrier := t.connect(ctx)
+	known, err := c.known(peer, anyKey)
+	if err != nil {
+		return nil, err
+	}
+	w := c.cfg.Path.ways(known)
+	methods := c.methods(w)
+	if len(methods) == 0 {
+		return nil, fmt.Errorf("%w: a direct path would show it an address", ErrUnverified)
+	}
+	for {
+		conn, err := c.dialBy(ctx, peer, app, w, methods)
+		if len(methods) > 1 && errors.Is(err, errUnsupportedTransport) {
+			methods = methods[1:] // the peer has ended the session rather than ask for another
+			continue
+		}
+		if err != nil && c.Err() != nil && !isAlarm(err) {
+			err = c.Err()
+		}
+		return conn, err
+	}
+}
 
-	err := t.offer(ctx, carrier)
+// dialBy dials with the first of the methods and has the others in reserve.
+func (c *Client) dialBy(ctx context.Context, peer jid.JID, app App, w ways, methods []transport.Method) (*Conn, error) {
+	t := newTunnel(c, peer, app, true)
+	t.ways, t.rest = w, methods[1:]
+	t.attempt = t.begin(methods[0], nil)
+	err := t.offer(ctx)
 	if t.js == nil {
-		cancel()
-		<-carrier
+		t.attempt.end(err)
 		return nil, err
 	}
 	if err == nil {
 		err = t.readAccept(ctx)
 	}
-	return t.establish(ctx, cancel, carrier, err)
+	return t.establish(ctx, err)
 }
 
 // offer sends session-initiate.
-func (t *tunnel) offer(ctx context.Context, c chan carrier) error {
-	payload, err := t.firstPayload(ctx, c)
+func (t *tunnel) offer(ctx context.Context) error {
+	payload, err := t.payload(ctx, t.attempt)
 	if err != nil {
 		return err
 	}
@@ -139,13 +161,12 @@ func (t *tunnel) readAccept(ctx context.Context) error {
 	if !t.theirs.offersX509() {
 		return fmt.Errorf("%w: it cannot use certificates", ErrNotSupported)
 	}
-	if !t.signal.deliver(content.Transport) {
-		return errFlood
-	}
 	if t.state.Draft {
-		return t.chooseMethod(ctx)
+		if err := t.chooseMethod(ctx); err != nil {
+			return err
+		}
 	}
-	return nil
+	return t.attempt.takeAnswer(content.Transport)
 }
 
 // chooseMethod names the method, as the draft wants it before the first octet of

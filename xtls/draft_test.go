@@ -67,18 +67,16 @@ func instead(pattern, with string) xtlstest.Tamper {
 	}
 }
 
-// A draftPeer is a client that speaks the plain draft and nothing of ours: it
-// takes one tunnel and echoes.
-type draftPeer struct {
+// A rawPeer is bob, logged in with a session on which nothing of package xtls runs.
+type rawPeer struct {
 	*xmpp.Session
+	x      *exchange.Exchange
 	jingle *jingle.Handler
-	cert   tls.Certificate
-	digest bool // announce a fingerprint
-	binds  bool // claim to speak version 1, without doing what it demands
+	ibb    *ibb.Transport
 }
 
-// newDraftPeer logs in bob, as one that speaks the draft.
-func newDraftPeer(t *testing.T, s *xtlstest.Server, cert tls.Certificate, digest, binds bool) *draftPeer {
+// newRawPeer logs bob in; act is what he does, until its context ends.
+func newRawPeer(t *testing.T, s *xtlstest.Server, act func(ctx context.Context, p *rawPeer)) *rawPeer {
 	t.Helper()
 	if err := s.AddAccount("bob", "pw"); err != nil {
 		t.Fatal(err)
@@ -92,32 +90,30 @@ func newDraftPeer(t *testing.T, s *xtlstest.Server, cert tls.Certificate, digest
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := (&logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled}).NewLogger("draft")
-	x := exchange.New(session, log, nil)
-	tr, err := ibb.New(ibb.Config{Stanzas: x})
-	if err != nil {
+	log := (&logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled}).NewLogger("raw")
+	p := &rawPeer{Session: session, x: exchange.New(session, log, nil)}
+	if p.ibb, err = ibb.New(ibb.Config{Stanzas: p.x}); err != nil {
 		t.Fatal(err)
 	}
-	p := &draftPeer{Session: session, cert: cert, digest: digest, binds: binds}
-	if p.jingle, err = jingle.New(jingle.Config{Stanzas: x}); err != nil {
+	if p.jingle, err = jingle.New(jingle.Config{Stanzas: p.x}); err != nil {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
 	go func() {
-		served <- session.Serve(mux.New(stanza.NSClient, x.Handle(), jingle.Handle(p.jingle), ibb.Handle(tr)))
+		served <- session.Serve(mux.New(stanza.NSClient, p.x.Handle(), jingle.Handle(p.jingle), ibb.Handle(p.ibb)))
 	}()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		p.take(ctx, tr)
+		act(ctx, p)
 	}()
 	t.Cleanup(func() {
 		cancel()
 		p.jingle.Close(net.ErrClosed)
-		tr.Close(net.ErrClosed)
+		p.ibb.Close(net.ErrClosed)
 		<-done
-		x.Close(net.ErrClosed)
+		p.x.Close(net.ErrClosed)
 		session.Close()
 		conn.Close()
 		<-served
@@ -125,9 +121,20 @@ func newDraftPeer(t *testing.T, s *xtlstest.Server, cert tls.Certificate, digest
 	return p
 }
 
-// take accepts one offer as draft-meyer §4 and §5 have it.
-func (p *draftPeer) take(ctx context.Context, tr *ibb.Transport) {
-	js, err := p.jingle.Next(ctx)
+// A draftPeer speaks the plain draft and nothing of ours: it takes one tunnel and echoes.
+type draftPeer struct {
+	cert   tls.Certificate
+	digest bool // announce a fingerprint
+	binds  bool // claim to speak version 1, without doing what it demands
+}
+
+// take accepts one offer as draft-meyer §4 and §5 have it. It knows one transport.
+func (p draftPeer) take(ctx context.Context, r *rawPeer) {
+	js, err := r.jingle.Next(ctx)
+	for err == nil && js.Offer().Transport.Name().Space != r.ibb.Namespace() {
+		_ = js.Terminate(ctx, jingle.ReasonUnsupportedTransports, "")
+		js, err = r.jingle.Next(ctx)
+	}
 	if err != nil {
 		return
 	}
@@ -142,7 +149,7 @@ func (p *draftPeer) take(ctx context.Context, tr *ibb.Transport) {
 			base64.StdEncoding.EncodeToString(make([]byte, 32))+`"/><method`, 1)
 	}
 	sig := draftSignal{js, offer, security}
-	carrier, err := tr.Connect(ctx, &transport.Negotiation{Peer: js.Peer(), Signal: sig})
+	carrier, err := r.ibb.Connect(ctx, &transport.Negotiation{Peer: js.Peer(), Signal: sig})
 	if err != nil {
 		return
 	}
@@ -192,7 +199,7 @@ func TestDraftMode(t *testing.T) {
 			s := xtlstest.NewServer(t, xtlstest.Config{})
 			aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
 			tt.change(aCfg, keyOf(bCfg))
-			bob := newDraftPeer(t, s, bCfg.Certificate, tt.digest, false)
+			bob := newRawPeer(t, s, draftPeer{bCfg.Certificate, tt.digest, false}.take)
 			alice := xtlstest.NewClient(t, s, "alice", aCfg)
 			a, err := alice.Dial(t.Context(), bob.LocalAddr(), xtls.Tunnel(""))
 			if !errors.Is(err, tt.want) {
@@ -217,7 +224,7 @@ func TestDraftMode(t *testing.T) {
 func TestSilentPeer(t *testing.T) {
 	s := xtlstest.NewServer(t, xtlstest.Config{})
 	bCfg := xtlstest.ClientConfig(t, s, "bob")
-	bob := newDraftPeer(t, s, bCfg.Certificate, true, true)
+	bob := newRawPeer(t, s, draftPeer{bCfg.Certificate, true, true}.take)
 	alice := xtlstest.NewClient(t, s, "alice", xtlstest.ClientConfig(t, s, "alice"))
 	ctx, cancel := context.WithTimeout(t.Context(), testTime)
 	defer cancel()

@@ -31,6 +31,9 @@ var (
 	// ErrPeerAlarm: the peer ended the session with a security error. What it saw is
 	// not what this end sent, or it knows this account by another key. An alarm.
 	ErrPeerAlarm = errors.New("the peer refused for security: it was shown, or knows, another key of yours")
+	// ErrNoPath: the peer agreed, but none of the ways that Config.Path allows worked. The
+	// text says what was tried.
+	ErrNoPath = errors.New("no path to the peer")
 	// ErrLost: the tunnel was cut: the connection to the server, the server, or the
 	// peer went away without a goodbye.
 	ErrLost = errors.New("the tunnel was lost")

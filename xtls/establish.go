@@ -8,100 +8,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"time"
 
-	"example.org/xtls/jingle"
 	"example.org/xtls/transport"
 )
 
-// errTransport marks a transport that could not be connected.
-var errTransport = errors.New("no path to the peer")
-
-// A carrier is the outcome of a transport's negotiation.
-type carrier struct {
-	conn transport.Conn
-	err  error
-}
-
-// connect runs the transport in a goroutine until it has a carrier or ctx ends.
-func (t *tunnel) connect(ctx context.Context) chan carrier {
-	done := make(chan carrier, 1)
-	go func() {
-		conn, err := t.client.ibb.Connect(ctx, &transport.Negotiation{
-			Peer: t.state.Peer, Initiator: t.initiator(), Signal: t.signal,
-		})
-		if err != nil {
-			err = fmt.Errorf("%w: %w", errTransport, err)
-		}
-		done <- carrier{conn, err}
-	}()
-	return done
-}
-
-// firstPayload waits for what the transport has to say in our session-initiate or
-// session-accept.
-func (t *tunnel) firstPayload(ctx context.Context, c chan carrier) (jingle.Element, error) {
-	select {
-	case payload := <-t.signal.first:
-		return payload, nil
-	case got := <-c: // it failed before it had anything to say
-		c <- got
-		return nil, got.err
-	case <-t.ctx.Done():
-		return nil, context.Cause(t.ctx)
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
 // establish takes a negotiated session (or the reason why there is none) to a
 // Conn: carrier, handshake, judgement, confirmation. On failure it tells the
-// peer, cancels the transport and joins what was started.
-func (t *tunnel) establish(ctx context.Context, cancel context.CancelFunc, c <-chan carrier, err error) (*Conn, error) {
-	var got carrier
-	if err == nil {
-		got, err = t.awaitCarrier(ctx, c)
-	}
-	if err == nil {
+// peer, gives up what is being tried and joins what was started.
+func (t *tunnel) establish(ctx context.Context, err error) (*Conn, error) {
+	within, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })()
+	if err = t.connect(within, err); err == nil {
 		var conn *Conn
-		if conn, err = t.protect(ctx, got.conn); err == nil {
+		if conn, err = t.conclude(within); err == nil {
 			return conn, nil
 		}
 	}
 	err = t.fail(err)
-	if got == (carrier{}) {
-		cancel()
-		got = <-c
-	}
-	if got.conn != nil {
-		got.conn.Abort(err)
-		_ = got.conn.Close()
-	}
+	t.dropCarrier(err)
+	t.attempt.end(err)
 	return nil, err
 }
 
-func (t *tunnel) awaitCarrier(ctx context.Context, c <-chan carrier) (carrier, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, carrierTime,
-		fmt.Errorf("%w within %v", errTransport, carrierTime))
-	defer cancel()
-	got, err := await(ctx, t, c)
-	if err == nil {
-		err = got.err
-	}
-	return got, err
-}
-
-// protect turns the carrier into a Conn.
-func (t *tunnel) protect(ctx context.Context, raw transport.Conn) (*Conn, error) {
-	t.setCarrier(raw)
-	t.state.Transport = string(raw.Path())
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })()
-	if err := t.secure(ctx); err != nil {
-		return nil, err
-	}
+// conclude turns the secured carrier into a Conn, once both ends have accepted
+// each other.
+func (t *tunnel) conclude(ctx context.Context) (*Conn, error) {
 	if err := t.judge(ctx); err != nil {
 		return nil, err
 	}
@@ -150,24 +85,30 @@ func (t *tunnel) negotiation() *negotiation {
 type watched struct {
 	transport.Conn
 	alive    atomic.Bool // something arrived since the last heartbeat
+	broken   atomic.Bool // it has failed
 	closeErr error       // of Close
+}
+
+func (c *watched) note(n int, err error) {
+	if n > 0 {
+		c.alive.Store(true)
+	}
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.broken.Store(true)
+	}
 }
 
 // Read reads and notes it.
 func (c *watched) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 {
-		c.alive.Store(true)
-	}
+	c.note(n, err)
 	return n, err
 }
 
 // Write writes. What the carrier takes beyond its buffer, the peer has taken.
 func (c *watched) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
-	if n > 0 {
-		c.alive.Store(true)
-	}
+	c.note(n, err)
 	return n, err
 }
 

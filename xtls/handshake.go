@@ -23,12 +23,13 @@ import (
 // handshakeTime bounds the TLS handshake (nobody types during it).
 const handshakeTime = 20 * time.Second
 
+var errHandshakeTime = fmt.Errorf("no handshake within %v: %w", handshakeTime, context.DeadlineExceeded)
+
 // secure runs TLS over the carrier, checks that the certificates are the ones that were
 // signalled and, in extended mode, that both ends negotiated the same thing, and
 // derives the keys.
 func (t *tunnel) secure(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTime,
-		fmt.Errorf("no TLS handshake within %v: %w", handshakeTime, context.DeadlineExceeded))
+	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTime, errHandshakeTime)
 	defer cancel()
 	var alpn string
 	var nh [32]byte

@@ -195,6 +195,7 @@ type Offer struct {
 	c        *Client
 	js       *jingle.Session
 	security *security
+	ways     ways
 }
 
 // newOffer checks what a peer proposes; where it cannot be accepted it returns
@@ -204,9 +205,6 @@ func (c *Client) newOffer(js *jingle.Session) (*Offer, jingle.Reason, error) {
 	app, err := parseApp(content.Description)
 	if err != nil {
 		return nil, jingle.ReasonUnsupportedApplications, err
-	}
-	if content.Transport.Name().Space != c.ibb.Namespace() {
-		return nil, jingle.ReasonUnsupportedTransports, fmt.Errorf("transport %q", content.Transport.Name().Space)
 	}
 	if content.Security == nil {
 		return nil, jingle.ReasonSecurityError, errors.New("it is not to be encrypted")
@@ -220,7 +218,15 @@ func (c *Client) newOffer(js *jingle.Session) (*Offer, jingle.Reason, error) {
 	case s.binding != nil && !slices.Contains(s.binding.versions, protocolVersion):
 		return nil, jingle.ReasonSecurityError, fmt.Errorf("no version of the protocol in common (%q)", s.binding.versions)
 	}
-	return &Offer{Peer: js.Peer(), App: app, Digests: s.digests, c: c, js: js, security: s}, "", nil
+	known, err := c.known(js.Peer(), announced(s.digests))
+	if err != nil {
+		return nil, jingle.ReasonGeneralError, err
+	}
+	w := c.cfg.Path.ways(known)
+	if ns := content.Transport.Name().Space; c.method(ns, w) == nil {
+		return nil, jingle.ReasonUnsupportedTransports, fmt.Errorf("transport %.80q", ns)
+	}
+	return &Offer{Peer: js.Peer(), App: app, Digests: s.digests, c: c, js: js, security: s, ways: w}, "", nil
 }
 
 // Accept takes the offer and returns when the tunnel is established, under the
@@ -237,17 +243,17 @@ func (o *Offer) accept(ctx context.Context) (*Conn, error) {
 	t := newTunnel(o.c, o.Peer, o.App, false)
 	t.theirs = o.security
 	t.state.Draft = o.security.binding == nil
+	t.ways = o.ways
+	offered := o.js.Offer().Transport
+	t.attempt = t.begin(o.c.method(offered.Name().Space, o.ways), nil)
+	t.attempt.signal.begin(offered) // the first one always fits
 	t.start(o.js)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	t.signal.deliver(o.js.Offer().Transport) // the first one always fits
-	carrier := t.connect(ctx)
-	return t.establish(ctx, cancel, carrier, t.answer(ctx, carrier))
+	return t.establish(ctx, t.answer(ctx))
 }
 
 // answer sends session-accept.
-func (t *tunnel) answer(ctx context.Context, c chan carrier) error {
-	payload, err := t.firstPayload(ctx, c)
+func (t *tunnel) answer(ctx context.Context) error {
+	payload, err := t.payload(ctx, t.attempt)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ package xtls
 import (
 	"context"
 	"encoding/xml"
+	"sync"
 	"sync/atomic"
 
 	"example.org/xtls/jingle"
@@ -17,25 +18,36 @@ import (
 const maxSignals = 32
 
 // A signal joins a Jingle session to a transport: the first payload a transport
-// sends goes into session-initiate or session-accept, later ones into
-// transport-info. Only this file knows both packages.
+// sends goes into session-initiate or session-accept, or where it comes second
+// into transport-replace or transport-accept; later ones go into transport-info.
 type signal struct {
-	first chan jingle.Element // the payload of our session-initiate or -accept
+	ns    string              // of the transport
+	first chan jingle.Element // our first payload
 	in    chan jingle.Element // payloads of the peer
 
 	sent  atomic.Bool
 	ready chan struct{} // closed once js is set
 	js    *jingle.Session
+
+	mu      sync.Mutex
+	begun   bool             // the peer's first payload has been passed on
+	waiting []jingle.Element // what came before it
 }
 
 var _ transport.Signal = (*signal)(nil)
 
-func newSignal() *signal {
-	return &signal{
+// newSignal returns the signal of a transport in js, or in a session that does not exist yet.
+func newSignal(js *jingle.Session, ns string) *signal {
+	s := &signal{
+		ns:    ns,
 		first: make(chan jingle.Element, 1),
 		in:    make(chan jingle.Element, maxSignals),
 		ready: make(chan struct{}),
 	}
+	if js != nil {
+		s.attach(js)
+	}
+	return s
 }
 
 // attach names the session once it exists.
@@ -68,8 +80,41 @@ func (s *signal) Recv(ctx context.Context) (xml.TokenReader, error) {
 	}
 }
 
-// deliver passes on a payload of the peer; false means that too many wait.
+// begin passes on the peer's first payload: that of its session-initiate or -accept, or
+// of its transport-replace or -accept. False means that too many wait.
+func (s *signal) begin(e jingle.Element) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = true
+	for _, e := range append([]jingle.Element{e}, s.waiting...) {
+		if !s.deliverLocked(e) {
+			return false
+		}
+	}
+	s.waiting = nil
+	return true
+}
+
+// deliver passes on a later payload of the peer; false means that too many wait. The
+// first one may still be on its way through somebody's hands. One for another
+// transport is late, and dropped.
 func (s *signal) deliver(e jingle.Element) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case e.Name().Space != s.ns:
+		return true
+	case s.begun:
+		return s.deliverLocked(e)
+	case len(s.waiting) == maxSignals:
+		return false
+	default:
+		s.waiting = append(s.waiting, e)
+		return true
+	}
+}
+
+func (s *signal) deliverLocked(e jingle.Element) bool {
 	select {
 	case s.in <- e:
 		return true

@@ -78,6 +78,7 @@ type State struct {
 	TLSVersion  uint16                  // tls.VersionTLS13
 	Group       tls.CurveID             // key exchange of the handshake
 	Transport   string                  // how the octets travel: "inband", "relay" or "direct"
+	Detour      string                  // why it is not a better way: what was tried before, and failed
 }
 
 // PostQuantum reports whether the key exchange resists a quantum computer that

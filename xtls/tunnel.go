@@ -27,8 +27,6 @@ const (
 	contentName = "xtls"
 	// acceptTime bounds how long a peer may think about an offer.
 	acceptTime = 90 * time.Second
-	// carrierTime bounds the negotiation of a transport after the accept.
-	carrierTime = 30 * time.Second
 	// goodbyeTime bounds a session-terminate and its answer.
 	goodbyeTime = 5 * time.Second
 	// heartbeat is how often a tunnel on which nothing arrives is checked, and
@@ -48,13 +46,17 @@ const (
 type tunnel struct {
 	client *Client
 	js     *jingle.Session
-	signal *signal
 	state  State // written by the goroutine that establishes the tunnel; after that, under mu, by raise
 
 	ours, theirs *security
 	accepted     chan *jingle.Message // initiator: the session-accept
 	confirmed    chan struct{}        // closed by the peer's CONFIRM
 	received     chan struct{}        // closed when receive has ended
+
+	// The way to the peer; owned by the goroutine that establishes the tunnel.
+	ways    ways
+	attempt *attempt
+	rest    []transport.Method // initiator: what is tried if attempt fails
 
 	ctx    context.Context // ends, with its cause, when the session does
 	cancel context.CancelCauseFunc
@@ -70,10 +72,16 @@ type tunnel struct {
 	decided      atomic.Bool    // its user was asked and did not verify; until the tunnel is established
 	tasks        sync.WaitGroup // verifications that the peer asked for; joined by Close
 
-	mu      sync.Mutex // protects the fields below
-	carrier *watched   // set once
-	sealer  *sealer
-	early   []*control // frames that came before the keys were known
+	mu        sync.Mutex // protects the fields below
+	signal    *signal    // of the attempt
+	carrier   *watched   // once settled, it stays
+	interrupt context.CancelCauseFunc
+	replaced  chan *jingle.Message // responder: a transport-replace to be answered
+	answered  chan *jingle.Message // initiator: the answer to its own
+	settled   bool                 // the handshake is done: the carrier is not replaced any more
+
+	sealer *sealer
+	early  []*control // frames that came before the keys were known
 
 	verifyFrames []frame // of verifications, in order
 	verifying    bool    // Config.Verify runs, on first contact or later
@@ -82,11 +90,12 @@ type tunnel struct {
 func newTunnel(c *Client, peer jid.JID, app App, initiator bool) *tunnel {
 	t := &tunnel{
 		client:    c,
-		signal:    newSignal(),
 		state:     State{Peer: peer, App: app, Initiator: initiator},
 		accepted:  make(chan *jingle.Message, 1),
 		confirmed: make(chan struct{}),
 		received:  make(chan struct{}),
+		replaced:  make(chan *jingle.Message, 1),
+		answered:  make(chan *jingle.Message, 1),
 
 		verifyWake: make(chan struct{}, 1),
 	}
@@ -103,7 +112,7 @@ func (t *tunnel) extended() bool { return !t.state.Draft }
 // start attaches the session and begins to read what the peer signals.
 func (t *tunnel) start(js *jingle.Session) {
 	t.js = js
-	t.signal.attach(js)
+	t.attempt.signal.attach(js)
 	go t.receive()
 }
 
@@ -164,12 +173,20 @@ func (t *tunnel) take(m *jingle.Message) error {
 	case jingle.ActionSessionAccept:
 		t.accepted <- m // jingle lets only one through
 	case jingle.ActionTransportInfo:
-		if !t.signal.deliver(content.Transport) {
+		t.mu.Lock()
+		signal := t.signal
+		t.mu.Unlock()
+		if !signal.deliver(content.Transport) {
 			return errFlood
 		}
 	case jingle.ActionSecurityInfo:
 		return t.takeSecurity(content.Security)
+	case jingle.ActionTransportAccept, jingle.ActionTransportReject:
+		t.answered <- m // jingle lets only one through for each transport-replace
 	case jingle.ActionTransportReplace:
+		if t.takeReplace(m) {
+			return nil
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
 		defer cancel()
 		return t.js.Send(ctx, jingle.ActionTransportReject, jingle.Content{Transport: content.Transport})
@@ -251,12 +268,26 @@ func (t *tunnel) send(ctx context.Context, f frame) error {
 }
 
 // setCarrier makes the carrier known; if the session has ended before, so does it.
-func (t *tunnel) setCarrier(c transport.Conn) {
+func (t *tunnel) setCarrier(c transport.Conn) *watched {
+	w := &watched{Conn: c}
 	t.mu.Lock()
-	t.carrier = &watched{Conn: c}
+	t.carrier = w
 	t.mu.Unlock()
 	if t.ctx.Err() != nil {
 		c.Abort(context.Cause(t.ctx))
+	}
+	return w
+}
+
+// dropCarrier ends the carrier, if there is one, because of err.
+func (t *tunnel) dropCarrier(err error) {
+	t.mu.Lock()
+	c := t.carrier
+	t.carrier = nil
+	t.mu.Unlock()
+	if c != nil {
+		c.Abort(err)
+		_ = c.Close()
 	}
 }
 
@@ -325,7 +356,7 @@ func reasonFor(err error) jingle.Reason {
 		return jingle.ReasonIncompatibleParameters
 	case errors.Is(err, context.DeadlineExceeded):
 		return jingle.ReasonTimeout
-	case errors.Is(err, errTransport):
+	case errors.Is(err, ErrNoPath):
 		return jingle.ReasonFailedTransport
 	default:
 		return jingle.ReasonGeneralError
@@ -349,7 +380,9 @@ func endError(err error) error {
 		return ErrDeclined
 	case jingle.ReasonSecurityError:
 		return ErrPeerAlarm
-	case jingle.ReasonUnsupportedApplications, jingle.ReasonUnsupportedTransports, jingle.ReasonIncompatibleParameters:
+	case jingle.ReasonUnsupportedTransports:
+		return errUnsupportedTransport
+	case jingle.ReasonUnsupportedApplications, jingle.ReasonIncompatibleParameters:
 		return fmt.Errorf("%w: %s", ErrNotSupported, end.Reason)
 	case jingle.ReasonTimeout, jingle.ReasonExpired:
 		return fmt.Errorf("the peer did not decide in time: %w", context.DeadlineExceeded)

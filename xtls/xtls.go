@@ -56,6 +56,7 @@ import (
 	"example.org/xtls/fingerprint"
 	"example.org/xtls/jingle"
 	"example.org/xtls/transport/ibb"
+	"example.org/xtls/transport/s5b"
 	"example.org/xtls/xtls/internal/exchange"
 )
 
@@ -99,11 +100,14 @@ type Config struct {
 	// for none.
 	AllowDraft func(peer jid.JID) bool
 
+	// Path says which ways tunnels may take; the zero value is the best there is.
+	Path Path
+
 	// BlockSize is the most octets of the tunnel in one stanza, 256 to 65535; zero
 	// means 4096, which every server forwards.
 	BlockSize int
 
-	// LoggerFactory makes the loggers of the scopes xtls, jingle and ibb. What is
+	// LoggerFactory makes the loggers of the scopes xtls, jingle, ibb and s5b. What is
 	// logged never holds keys, passwords or payload. Nil is silent.
 	LoggerFactory logging.LoggerFactory
 
@@ -155,6 +159,7 @@ type Client struct {
 	x       *exchange.Exchange
 	jingle  *jingle.Handler
 	ibb     *ibb.Transport
+	s5b     *s5b.Transport
 
 	ctx    context.Context // ends, with its cause, when the client does
 	cancel context.CancelCauseFunc
@@ -204,6 +209,10 @@ func newClient(s *xmpp.Session, cfg *Config, l *login) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.s5b, err = s5b.New(s5b.Config{Stanzas: c.x, Logger: cfg.logger("s5b")})
+	if err != nil {
+		return nil, err
+	}
 	c.jingle, err = jingle.New(jingle.Config{Stanzas: c.x, Allow: c.takesOffers, Logger: cfg.logger("jingle")})
 	if err != nil {
 		return nil, err
@@ -232,7 +241,7 @@ func (features) ForFeatures(node string, f func(info.Feature) error) error {
 	if node != "" {
 		return nil
 	}
-	for _, ns := range []string{jingle.NS, ibb.NS, ibb.NSJingle, NS, NSExt, nsTunnel, nsJMI} {
+	for _, ns := range []string{jingle.NS, ibb.NS, ibb.NSJingle, s5b.NSJingle, NS, NSExt, nsTunnel, nsJMI} {
 		if err := f(info.Feature{Var: ns}); err != nil {
 			return err
 		}
@@ -322,6 +331,7 @@ func (c *Client) end(err error) {
 	c.x.Close(err)
 	c.jingle.Close(err)
 	c.ibb.Close(err)
+	c.s5b.Close(err)
 }
 
 // answersDisco reports whether anybody answers disco#info at a full JID.

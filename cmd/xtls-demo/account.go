@@ -205,6 +205,7 @@ func (a *app) connectWith(ctx context.Context, owner jid.JID, acc account, cert 
 	g := a.newGate()
 	client, err := xtls.Connect(ctx, owner, acc.Password, &xtls.Config{
 		Certificate: cert, Trust: trust, Verify: g.verify, MinLevel: xtls.Level(a.set.minLevel),
+		Path: xtls.Path(a.set.path), BlockSize: a.set.blockSize,
 		LoggerFactory: a.ui.loggers(), Server: acc.Server, ServerTLS: verifyServer,
 	})
 	if err != nil {

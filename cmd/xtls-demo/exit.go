@@ -186,6 +186,11 @@ func hint(err error) string {
 			return "the line was cut before the peer was verified; somebody in the middle would do so who sees that the codes differ; type: " + verifyAgain(err)
 		}
 		return "what arrived until then is not complete; start again"
+	case exitFailure:
+		if errors.Is(err, xtls.ErrNoPath) {
+			return "both ends must allow a path that works: --path auto, which ends in-band, through the servers"
+		}
+		return ""
 	default:
 		return ""
 	}

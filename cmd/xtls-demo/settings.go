@@ -24,6 +24,8 @@ type settings struct {
 	server       string
 	serverCA     string
 	config       string
+	path         pathFlag
+	blockSize    int
 	minLevel     levelFlag
 	acceptNew    bool
 	yesCode      bool
@@ -50,6 +52,8 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.server, "server", "", "`HOST:PORT` of the server (STARTTLS), or xmpps://HOST:PORT (direct TLS); default: looked up in DNS")
 	f.StringVar(&s.serverCA, "server-ca", "", "PEM `FILE` with the authority of the server's certificate (default: those of the system)")
 	f.StringVar(&s.config, "config", "", "keep all files in `DIR` (default: the XDG directories)")
+	f.Var(&s.path, "path", "`WAY` that tunnels take and no other: inband, relay (a SOCKS5 proxy) or direct; auto is the best there is")
+	f.IntVar(&s.blockSize, "block-size", 0, "most `OCTETS` of a tunnel in one stanza, 256 to 65535; 0 is what every server forwards")
 	f.Var(&s.minLevel, "min-level", "least `LEVEL` at which a tunnel is used: vouched, pinned or verified")
 	f.BoolVar(&s.acceptNew, "accept-new", false, "pin the key of an unknown peer without asking")
 	f.BoolVar(&s.yesCode, "yes-code-from-stdin", false, "verify with what standard input says, a line for each code or password: for scripts")
@@ -71,6 +75,21 @@ func (l *levelFlag) Set(s string) error {
 		return fmt.Errorf("want vouched, pinned or verified")
 	}
 	*l = levelFlag(level)
+	return nil
+}
+
+// pathFlag is a flag whose values are the words of xtls.Path.
+type pathFlag xtls.Path
+
+func (p *pathFlag) String() string { return xtls.Path(*p).String() }
+func (p *pathFlag) Type() string   { return "WAY" }
+
+func (p *pathFlag) Set(s string) error {
+	path, err := xtls.ParsePath(s)
+	if err != nil {
+		return fmt.Errorf("want auto, inband, relay or direct")
+	}
+	*p = pathFlag(path)
 	return nil
 }
 
@@ -108,8 +127,11 @@ func (a *app) complete(cmd *cobra.Command) error {
 	}
 	a.ui.configure(a.set, eventsOnStderr(cmd))
 	a.set.timeoutGiven = a.set.timeoutGiven || given["timeout"]
-	if a.set.timeout < 0 {
+	switch b := a.set.blockSize; {
+	case a.set.timeout < 0:
 		return usagef("--timeout %v is negative", a.set.timeout)
+	case b != 0 && (b < 256 || b > 65535):
+		return usagef("--block-size %d is not from 256 to 65535", b)
 	}
 	return nil
 }

@@ -21,12 +21,15 @@ func (a *app) tunnelUp(s xtls.State) {
 		return
 	}
 	a.ui.detail("%s", describe(s))
+	if s.Detour != "" {
+		a.ui.detail("  no better path: %s", printable(s.Detour))
+	}
 }
 
 // tunnelEvent reports an established tunnel to programs.
 func (a *app) tunnelEvent(s xtls.State) {
 	a.ui.event("tunnel", "peer", s.Peer, "service", s.App.Service, "level", s.Level, "method", s.Method,
-		"path", s.Transport, "tls", tls.VersionName(s.TLSVersion), "group", s.Group, "pq", s.PostQuantum(),
+		"path", s.Transport, "detour", s.Detour, "tls", tls.VersionName(s.TLSVersion), "group", s.Group, "pq", s.PostQuantum(),
 		"draft", s.Draft, "fingerprint", s.Fingerprint)
 }
 
