@@ -213,7 +213,9 @@ func TestFallbackFailures(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer l.Close()
-				newRawPeer(t, s, func(ctx context.Context, p *rawPeer) { did <- offerWithoutReplace(ctx, p, alice.LocalAddr(), keyOf(bCfg)) })
+				newRawPeer(t, s, func(ctx context.Context, p *rawPeer) {
+					did <- offerWithoutReplace(ctx, p, alice.LocalAddr(), keyOf(bCfg))
+				})
 				o, err := l.Next(ctx)
 				if err != nil {
 					t.Fatal(err)

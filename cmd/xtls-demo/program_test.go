@@ -175,7 +175,7 @@ func TestRoff(t *testing.T) {
 func TestEveryFlagHasAVariable(t *testing.T) {
 	values := map[string]string{
 		"jid": "x@y", "password-file": "f", "server": "h:1", "server-ca": "c", "config": t.TempDir(),
-		"min-level": "verified", "accept-new": "true", "yes-code-from-stdin": "true", "timeout": "7s", "json": "true", "quiet": "true", "verbose": "2",
+		"path": "relay", "block-size": "1024", "min-level": "verified", "accept-new": "true", "yes-code-from-stdin": "true", "timeout": "7s", "json": "true", "quiet": "true", "verbose": "2",
 	}
 	a := &app{streams: streams{strings.NewReader(""), io.Discard, io.Discard}, ui: newUI(io.Discard, io.Discard)}
 	a.getenv = func(name string) string {

@@ -28,9 +28,15 @@ func (a *app) tunnelUp(s xtls.State) {
 
 // tunnelEvent reports an established tunnel to programs.
 func (a *app) tunnelEvent(s xtls.State) {
-	a.ui.event("tunnel", "peer", s.Peer, "service", s.App.Service, "level", s.Level, "method", s.Method,
-		"path", s.Transport, "detour", s.Detour, "tls", tls.VersionName(s.TLSVersion), "group", s.Group, "pq", s.PostQuantum(),
-		"draft", s.Draft, "fingerprint", s.Fingerprint)
+	fields := []any{
+		"peer", s.Peer, "service", s.App.Service, "level", s.Level, "method", s.Method,
+		"path", s.Transport, "tls", tls.VersionName(s.TLSVersion), "group", s.Group, "pq", s.PostQuantum(),
+		"draft", s.Draft, "fingerprint", s.Fingerprint,
+	}
+	if s.Detour != "" {
+		fields = append(fields, "detour", s.Detour)
+	}
+	a.ui.event("tunnel", fields...)
 }
 
 // describe is one line on a tunnel.
