@@ -38,12 +38,13 @@ var arrows = map[string]struct{ pkg, mod []string }{
 		[]string{"fingerprint", "sas", "jingle", "transport", "transport/ibb", "xtls/internal/cpace", "xtls/internal/guard", "xtls/internal/exchange"},
 		[]string{"mellium.im/xmpp", "mellium.im/xmlstream", "mellium.im/sasl", "github.com/pion/logging"},
 	},
+	"xtls/mux": {},
 	"xtls/xtlstest": {
 		[]string{"fingerprint", "xtls"},
 		[]string{"mellium.im/xmpp", "mellium.im/xmlstream", "mellium.im/sasl", "github.com/pion/logging"},
 	},
 	"cmd/xtls-demo": {
-		[]string{"fingerprint", "sas", "xtls", "xtls/xtlstest"},
+		[]string{"fingerprint", "sas", "xtls", "xtls/mux", "xtls/xtlstest"},
 		[]string{
 			"mellium.im/xmpp", "mellium.im/xmlstream", "github.com/pion/logging", "github.com/spf13/cobra",
 			"github.com/spf13/pflag", "github.com/BurntSushi/toml", "rsc.io/qr", "golang.org/x/term",

@@ -160,6 +160,7 @@ const eventsText = `With --json each event is one JSON object in a line, on stan
 output carries data (nc, serve --stdio), else on standard output. Each has a field
 "ev", and the last one is {"ev":"exit","code":N,"why":TEXT}. The others are:
   account     of login: what the server offers
+  bench       of bench: one measurement: octets and seconds up and down, round trips
   changed     a peer shows another key than the ones known, none of them verified
   closed      the end of a tunnel: octets sent and received, code and why
   demo        one fact of the demonstration
@@ -170,13 +171,13 @@ output carries data (nc, serve --stdio), else on standard output. Each has a fie
   log         a message of the library (-vv)
   new         a peer shows a key that is not known
   peer        a known key
-  ping        one round trip, in milliseconds
+  ping        one round trip, in milliseconds; with ping --load, whether under load
   pinned      a key was pinned by hand
   ready       of serve: tunnels are taken from now on
   refused     an offer that did not become a tunnel: code and why
   revoked     a key was revoked
   sas         the code to compare: b32, decimal, emoji
-  summary     of ping
+  summary     of ping; with --load one without and one under load
   tunnel      an established tunnel: level, path, tls, group, pq
   verified    a peer was verified: method, fingerprint
   version     of this program`

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.org/xtls/xtls"
+	"example.org/xtls/xtls/mux"
 )
 
 const (
@@ -33,30 +35,44 @@ const (
 	maxEcho = 1 << 20
 )
 
+// pingFlags are those of ping.
+type pingFlags struct {
+	count    int
+	interval time.Duration
+	load     bool
+}
+
 func (a *app) pingCommand() *cobra.Command {
-	var count int
-	var interval time.Duration
+	var f pingFlags
 	cmd := &cobra.Command{
 		Use:   "ping JID",
 		Short: "measure round trips inside a tunnel, show path and trust",
 		Long: `Ping opens a tunnel to the "ping" service of JID, which every xtls-demo serve has,
-and measures how long octets take there and back, through all servers between.`,
-		Example:           `  xtls-demo ping bob@example.net -c 10 -i 500ms`,
+and measures how long octets take there and back, through all servers between.
+
+With --load it does so in a stream of a tunnel to the "bench" service, first alone
+and then while large transfers fill the tunnel in both directions.`,
+		Example: `  xtls-demo ping bob@example.net -c 10 -i 500ms
+  xtls-demo ping bob@example.net --load`,
 		Args:              argsBetween(1, 1),
 		ValidArgsFunction: a.completePeers,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if count < 0 || interval < 0 {
+			if f.count < 0 || f.interval < 0 {
 				return usagef("-c and -i must not be negative")
 			}
-			return a.ping(cmd.Context(), args[0], count, interval)
+			if f.load && (f.count == 0 || f.interval > maxBenchTime/4/time.Duration(f.count)) {
+				return usagef("--load: -c times -i must be more than 0 and not more than %v", maxBenchTime/4)
+			}
+			return a.ping(cmd.Context(), args[0], f)
 		},
 	}
-	cmd.Flags().IntVarP(&count, "count", "c", 5, "`NUMBER` of pings; 0 means until interrupted")
-	cmd.Flags().DurationVarP(&interval, "interval", "i", time.Second, "`DURATION` between two pings")
+	cmd.Flags().IntVarP(&f.count, "count", "c", 5, "`NUMBER` of pings; 0 means until interrupted")
+	cmd.Flags().DurationVarP(&f.interval, "interval", "i", time.Second, "`DURATION` between two pings")
+	cmd.Flags().BoolVar(&f.load, "load", false, "ping again while large transfers fill the tunnel")
 	return cmd
 }
 
-func (a *app) ping(ctx context.Context, name string, count int, interval time.Duration) error {
+func (a *app) ping(ctx context.Context, name string, f pingFlags) error {
 	peer, err := parseAccount(name)
 	if err != nil {
 		return err
@@ -68,17 +84,71 @@ func (a *app) ping(ctx context.Context, name string, count int, interval time.Du
 		return err
 	}
 	defer e.Close()
-	conn, err := a.dial(est, e, peer, pingService)
+	service := pingService
+	if f.load {
+		service = benchService
+	}
+	conn, err := a.dial(est, e, peer, service)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	s := conn.State()
-	a.ui.result("%s", verbatim(fmt.Sprintf("%s  %s\npath %s, %s, %s, post-quantum %s", printable(s.Peer.String()), standing(s),
-		s.Transport, tls.VersionName(s.TLSVersion), s.Group, yesNo(s.PostQuantum()))))
-	times, err := a.pings(ctx, conn, count, interval)
-	a.summary(times)
+	a.ui.result("%s", verbatim(pathAndTrust(conn.State())))
+	if f.load {
+		return a.pingLoaded(ctx, conn, f)
+	}
+	times, err := a.pings(ctx, conn, f, "peer", conn.State().Peer)
+	a.summary("", times)
 	return err
+}
+
+// pathAndTrust is two lines on a tunnel.
+func pathAndTrust(s xtls.State) string {
+	return fmt.Sprintf("%s  %s\npath %s, %s, %s, post-quantum %s", printable(s.Peer.String()), standing(s),
+		s.Transport, tls.VersionName(s.TLSVersion), s.Group, yesNo(s.PostQuantum()))
+}
+
+// pingLoaded pings without and under load.
+func (a *app) pingLoaded(ctx context.Context, conn *xtls.Conn, f pingFlags) (err error) {
+	c := &benchClient{mux.Client(conn)}
+	defer func() { _ = c.s.Close() }()
+	echo, end, err := c.open(ctx, benchEcho)
+	if err != nil {
+		return err
+	}
+	defer end()
+	peer := conn.State().Peer
+	times, err := a.pings(ctx, echo, f, "peer", peer, "load", false)
+	a.summary("idle: ", times, "load", false)
+	if err != nil {
+		return benchError(ctx, err)
+	}
+	enough, stop := context.WithCancel(ctx)
+	defer stop()
+	loads := make(chan error, 2)
+	for _, transfer := range []func(ctx, enough context.Context, size int64) (bulk, error){c.up, c.down} {
+		go func() {
+			_, err := transfer(ctx, enough, maxBenchOctets)
+			loads <- err
+		}()
+	}
+	a.ui.result("now under load")
+	times, err = a.pings(ctx, echo, f, "peer", peer, "load", true)
+	a.summary("under load: ", times, "load", true)
+	stop()
+	if err != nil {
+		end()
+		_ = c.s.Close() // so that the transfers end
+	}
+	for range cap(loads) {
+		if e := <-loads; err == nil {
+			err = e
+		}
+	}
+	if err != nil {
+		return benchError(ctx, err)
+	}
+	return nil
 }
 
 func yesNo(b bool) string {
@@ -88,15 +158,16 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// pings sends count pings and returns how long each took.
-func (a *app) pings(ctx context.Context, conn *xtls.Conn, count int, interval time.Duration) ([]time.Duration, error) {
+// pings sends pings, prints how long each took, and returns it. fields go into the
+// events.
+func (a *app) pings(ctx context.Context, conn net.Conn, f pingFlags, fields ...any) ([]time.Duration, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	var times []time.Duration
-	for n := 1; count == 0 || n <= count; n++ {
+	for n := 1; f.count == 0 || n <= f.count; n++ {
 		if n > 1 {
 			select {
-			case <-time.After(interval):
+			case <-time.After(f.interval):
 			case <-ctx.Done():
 				return times, context.Cause(ctx)
 			}
@@ -106,14 +177,14 @@ func (a *app) pings(ctx context.Context, conn *xtls.Conn, count int, interval ti
 			return times, err
 		}
 		times = append(times, took)
-		a.ui.event("ping", "peer", conn.State().Peer, "n", n, "ms", milliseconds(took))
+		a.ui.event("ping", append(fields[:len(fields):len(fields)], "n", n, "ms", milliseconds(took))...)
 		a.ui.result("%d: %.2f ms", n, milliseconds(took))
 	}
 	return times, nil
 }
 
 // pingOnce sends random octets and reads them again.
-func pingOnce(ctx context.Context, conn *xtls.Conn) (time.Duration, error) {
+func pingOnce(ctx context.Context, conn net.Conn) (time.Duration, error) {
 	var sent, got [pingSize]byte
 	rand.Read(sent[:])
 	start := time.Now()
@@ -142,15 +213,21 @@ func pingOnce(ctx context.Context, conn *xtls.Conn) (time.Duration, error) {
 	return time.Since(start), nil
 }
 
-// summary prints the least, middle and greatest of the times.
-func (a *app) summary(times []time.Duration) {
+// summary prints the least, middle and greatest of the times. fields go into the
+// event.
+func (a *app) summary(label string, times []time.Duration, fields ...any) {
 	if len(times) == 0 {
 		return
 	}
-	slices.Sort(times)
-	low, mid, high := milliseconds(times[0]), milliseconds(times[len(times)/2]), milliseconds(times[len(times)-1])
-	a.ui.event("summary", "count", len(times), "min_ms", low, "median_ms", mid, "max_ms", high)
-	a.ui.result("%d pings, min %.2f, median %.2f, max %.2f ms", len(times), low, mid, high)
+	low, mid, high := spread(times)
+	a.ui.event("summary", append(fields, "count", len(times), "min_ms", low, "median_ms", mid, "max_ms", high)...)
+	a.ui.result("%s%d pings, min %.2f, median %.2f, max %.2f ms", label, len(times), low, mid, high)
+}
+
+// spread returns the least, middle and greatest of some times, in milliseconds.
+func spread(times []time.Duration) (low, mid, high float64) {
+	sorted := slices.Sorted(slices.Values(times))
+	return milliseconds(sorted[0]), milliseconds(sorted[len(sorted)/2]), milliseconds(sorted[len(sorted)-1])
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -45,7 +45,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve [--service NAME=HOST:PORT]... [--stdio]",
 		Short: "take tunnels of peers and join them with local services",
 		Long: `Serve goes online, prints "ready" and its full JID, and takes tunnels of peers.
-It serves nothing by default but "ping" and "verify" (see the verbs of these names).
+It serves nothing by default but "ping", "bench" and "verify" (see the verbs of these
+names).
 
 Each --service joins tunnels for NAME with new TCP connections to HOST:PORT.
 --stdio joins tunnels without a name with standard input and output, one at a
@@ -61,7 +62,7 @@ so are verifications that a peer wants.`,
 	cmd.Flags().StringArrayVar(&f.services, "service", nil, "serve `NAME=HOST:PORT`; may be given several times")
 	cmd.Flags().StringArrayVar(&f.allow, "allow", nil, "take tunnels of the account `JID` only; may be given several times")
 	cmd.Flags().BoolVar(&f.stdio, "stdio", false, "serve standard input and output")
-	cmd.Flags().BoolVar(&f.once, "once", false, "end with the first tunnel that was established (pings and verifications do not count), or with an alarm")
+	cmd.Flags().BoolVar(&f.once, "once", false, "end with the first tunnel that was established (pings, measurements and verifications do not count), or with an alarm")
 	methodFlag(cmd, &f.method, verifyMethods[:2])
 	return cmd
 }
@@ -81,6 +82,7 @@ type host struct {
 
 	mu      sync.Mutex // protects the fields below
 	tunnels int
+	benches int  // of them
 	busy    bool // with a tunnel that must be the only one
 	done    bool // --once has had its tunnel or alarm
 	outcome error
@@ -100,7 +102,7 @@ func (a *app) newHost(f serveFlags) (*host, error) {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return nil, usagef("--service %q: want NAME=HOST:PORT: %w", text, err)
 		}
-		if h.services[name] != "" || name == pingService || name == verifyService {
+		if h.services[name] != "" || name == pingService || name == benchService || name == verifyService {
 			return nil, usagef("--service %s: the name is taken", name)
 		}
 		h.services[name] = addr
@@ -189,7 +191,7 @@ func (h *host) ready() {
 		h.a.ui.result("ready %s", h.e.LocalAddr())
 	}
 	if h.std == nil && len(h.services) == 0 {
-		h.a.ui.say("serving nothing but ping and verify: neither --service nor --stdio is given")
+		h.a.ui.say("serving nothing but ping, bench and verify: neither --service nor --stdio is given")
 	}
 }
 
@@ -229,6 +231,12 @@ func (h *host) admit(o *xtls.Offer) (func(context.Context, *xtls.Offer), error) 
 	case name == pingService:
 		h.tunnels++
 		return h.echo, nil
+	case name == benchService && h.benches == maxBenches:
+		return nil, fmt.Errorf("%d measurements at once are the most", maxBenches)
+	case name == benchService:
+		h.tunnels++
+		h.benches++
+		return h.bench, nil
 	case name == verifyService:
 		h.tunnels++
 		return h.hold, nil

@@ -46,6 +46,7 @@ func TestAdmit(t *testing.T) {
 		want    string // "" means admitted
 	}{
 		{"ping, always", serveFlags{}, 0, true, offer(alice, "ping"), ""},
+		{"bench, always", serveFlags{}, 0, true, offer(alice, "bench"), ""},
 		{"nothing else by default", serveFlags{}, 0, false, offer(alice, ""), "no such service"},
 		{"service", serveFlags{services: web}, 0, false, offer(alice, "web"), ""},
 		{"service beside standard input and output", serveFlags{services: web, stdio: true}, 1, true, offer(alice, "web"), ""},
@@ -54,6 +55,7 @@ func TestAdmit(t *testing.T) {
 		{"twice", serveFlags{stdio: true}, 1, true, offer(alice, ""), "busy"},
 		{"second of --once", serveFlags{services: web, once: true}, 1, true, offer(alice, "web"), "busy"},
 		{"allowed", serveFlags{allow: []string{"carol@localhost", "alice@localhost/y"}}, 0, false, offer(alice, "ping"), ""},
+		{"not allowed to measure", serveFlags{allow: []string{"alice@localhost"}}, 0, false, offer(carol, "bench"), "not among --allow"},
 		{"not allowed", serveFlags{allow: []string{"alice@localhost"}}, 0, false, offer(carol, "ping"), "not among --allow"},
 		{"the last place", serveFlags{services: web}, maxTunnels - 1, false, offer(alice, "web"), ""},
 		{"one over", serveFlags{services: web}, maxTunnels, false, offer(alice, "web"), "256 tunnels at once"},
@@ -70,6 +72,22 @@ func TestAdmit(t *testing.T) {
 				t.Errorf("got %v with %d tunnels, want %q", err, h.tunnels, tt.want)
 			}
 		})
+	}
+}
+
+// One measurement over the bound is declined; pings are not.
+func TestMaxBenches(t *testing.T) {
+	h, _ := testHost(t, serveFlags{})
+	for range maxBenches {
+		if _, err := h.admit(offer("alice@localhost/x", "bench")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := h.admit(offer("alice@localhost/x", "bench")); err == nil || !strings.Contains(err.Error(), "4 measurements") {
+		t.Errorf("one over: %v", err)
+	}
+	if _, err := h.admit(offer("alice@localhost/x", "ping")); err != nil {
+		t.Errorf("a ping beside: %v", err)
 	}
 }
 

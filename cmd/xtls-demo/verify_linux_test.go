@@ -35,7 +35,7 @@ func twoSeats(t *testing.T, dir string, config func(string) string, args ...stri
 	if err := serve.Start(); err != nil {
 		t.Fatal(err)
 	}
-	bob.mustAwait(t, "serving nothing but ping and verify")
+	bob.mustAwait(t, "serving nothing but ping, bench and verify")
 	caller = alice.command(t, dir, append(args, config("alice"))...)
 	if err := caller.Start(); err != nil {
 		t.Fatal(err)
