@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -41,7 +42,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Short: "measure rate and round trip inside a tunnel, idle and under load",
 		Long: `Bench opens a tunnel to the "bench" service of JID, which every xtls-demo serve has,
 and measures how long octets take there and back, and how many move in a second:
-up, down, and both at once. Round trips under load are those of a small stream beside
+up, down, and both at once, on each path that there is. Round trips under load are those of a small stream beside
 the large ones in the same tunnel.
 
 On a slow path a longer --duration gives better figures. Nothing is read from or
@@ -68,6 +69,7 @@ written to disks.`,
 	return cmd
 }
 
+// bench measures each path that --path allows, those of auto one after the other.
 func (a *app) bench(ctx context.Context, name string, f benchFlags) error {
 	peer, err := parseAccount(name)
 	if err != nil {
@@ -75,29 +77,33 @@ func (a *app) bench(ctx context.Context, name string, f benchFlags) error {
 	}
 	est, cancel := a.establishing(ctx)
 	defer cancel()
-	e, err := a.online(est)
-	if err != nil {
-		return err
+	paths := []xtls.Path{xtls.Path(a.set.path)}
+	if paths[0] == xtls.PathAuto {
+		paths = []xtls.Path{xtls.PathInBand, xtls.PathRelay, xtls.PathDirect}
 	}
-	defer e.Close()
-	for _, dial := range a.benchTunnels(e, peer) {
-		if err := a.benchTunnel(ctx, est, dial, f); err != nil {
+	for _, p := range paths {
+		err := a.benchPath(ctx, est, peer, p, f)
+		if err != nil && len(paths) > 1 && p != xtls.PathInBand && (errors.Is(err, xtls.ErrNoPath) || errors.Is(err, xtls.ErrNotSupported)) {
+			a.ui.event("nopath", "path", p, "why", err)
+			a.ui.result("\n%s: none: %s", pathName(string(p)), printable(err.Error()))
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// benchTunnels are the tunnels to measure, one for each path.
-func (a *app) benchTunnels(e *endpoint, peer jid.JID) []func(context.Context) (*xtls.Conn, error) {
-	return []func(context.Context) (*xtls.Conn, error){
-		func(est context.Context) (*xtls.Conn, error) { return a.dial(est, e, peer, benchService) },
+// benchPath measures one path, on a session of its own, and prints what it is good for.
+func (a *app) benchPath(ctx, est context.Context, peer jid.JID, p xtls.Path, f benchFlags) error {
+	a.set.path = pathFlag(p)
+	e, err := a.online(est)
+	if err != nil {
+		return err
 	}
-}
-
-// benchTunnel measures one tunnel and prints what it is good for.
-func (a *app) benchTunnel(ctx, est context.Context, dial func(context.Context) (*xtls.Conn, error), f benchFlags) error {
-	conn, err := dial(est)
+	defer e.Close()
+	conn, err := a.dial(est, e, peer, benchService)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func describe(s xtls.State) string {
 	if s.PostQuantum() {
 		quantum = "post-quantum"
 	}
-	path := strings.ReplaceAll(s.Transport, "inband", "in-band")
+	path := pathName(s.Transport)
 	return fmt.Sprintf("%s%s: %s; %s, %s, %s (%s)", s.Peer, service, standing(s), path, tls.VersionName(s.TLSVersion), s.Group, quantum)
 }
 
@@ -66,3 +66,6 @@ func standing(s xtls.State) string {
 		return s.Level.String()
 	}
 }
+
+// pathName is the word for people.
+func pathName(path string) string { return strings.ReplaceAll(path, "inband", "in-band") }
