@@ -103,7 +103,7 @@ func (t *tunnel) protect(ctx context.Context, raw transport.Conn) (*Conn, error)
 		return nil, err
 	}
 	if err := t.judge(ctx); err != nil {
-		return nil, err
+		return nil, verdict{err}
 	}
 	t.accept()
 	if t.extended() {
@@ -112,7 +112,7 @@ func (t *tunnel) protect(ctx context.Context, raw transport.Conn) (*Conn, error)
 		}
 	}
 	if err := t.remember(); err != nil {
-		return nil, err
+		return nil, verdict{err}
 	}
 	return t.client.established(t)
 }

@@ -290,16 +290,10 @@ func (t *tunnel) terminate(r jingle.Reason) {
 }
 
 // fail ends a tunnel that could not be established, and joins everything it
-// started. It returns the cause, which is more than the symptom err if the
-// session ended first.
+// started. It returns why: what this end has decided by itself or, where err is
+// but a symptom of the session having ended, the cause of that.
 func (t *tunnel) fail(err error) error {
-	var end *jingle.EndError
-	if errors.As(err, &end) {
-		err = endError(end)
-	}
-	if t.ctx.Err() != nil && !isAlarm(err) {
-		err = context.Cause(t.ctx)
-	}
+	err = t.reason(err)
 	t.cancel(err)
 	t.terminate(reasonFor(err))
 	<-t.received
@@ -307,15 +301,68 @@ func (t *tunnel) fail(err error) error {
 	return err
 }
 
-// reasonFor is what the peer is told. The details stay here: they could help an
-// attacker.
-func reasonFor(err error) jingle.Reason {
+// A verdict marks an error as one that this end has come to by itself: the end of
+// the session, which the peer may bring about in the same moment, neither causes
+// nor replaces it.
+type verdict struct{ error }
+
+// Unwrap returns the error itself.
+func (v verdict) Unwrap() error { return v.error }
+
+// reason is why a tunnel could not be established, found behind err.
+func (t *tunnel) reason(err error) error {
+	var end *jingle.EndError
+	var own verdict
+	switch {
+	case errors.As(err, &own):
+		err = own.error
+	case errors.As(err, &end):
+		err = endError(end)
+	}
+	if t.ctx.Err() == nil {
+		return err
+	}
+	if own.error != nil {
+		return unlessEnded(t.ctx, err)
+	}
+	if isAlarm(err) {
+		return err
+	}
+	return context.Cause(t.ctx)
+}
+
+// unlessEnded is err, unless that says no more than that ctx has ended, or less: then
+// it is the cause of that. An alarm goes before what this end would have decided.
+func unlessEnded(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || isAlarm(err) {
+		return err
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(err, cause) || errors.Is(err, ctx.Err()) || isAlarm(cause) {
+		return cause
+	}
+	return err
+}
+
+// isAlarm reports whether somebody may be in the middle. Such an error must not be
+// hidden behind another one.
+func isAlarm(err error) bool {
 	var changed *KeyChangedError
 	var other *fingerprint.OtherPeerError
 	var revoked *fingerprint.RevokedError
+	for _, e := range []error{ErrTampered, ErrControl, ErrMismatch, ErrPassword, ErrPeerAlarm} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return errors.As(err, &changed) || errors.As(err, &other) || errors.As(err, &revoked)
+}
+
+// reasonFor is what the peer is told. The details stay here: they could help an
+// attacker.
+func reasonFor(err error) jingle.Reason {
 	switch {
-	case errors.As(err, &changed), errors.As(err, &other), errors.Is(err, ErrTampered), errors.Is(err, ErrControl),
-		errors.Is(err, ErrMismatch), errors.Is(err, ErrPassword), errors.As(err, &revoked):
+	case isAlarm(err):
 		return jingle.ReasonSecurityError // the peer should be alarmed as well
 	case errors.Is(err, context.Canceled): // also by a user who was asked
 		return jingle.ReasonCancel

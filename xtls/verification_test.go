@@ -8,9 +8,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"mellium.im/xmpp/jid"
 
@@ -355,6 +357,57 @@ func TestAttemptsAreCounted(t *testing.T) {
 	mu.Unlock()
 	if r := try(t, alice, bob); !errors.Is(r.dial, xtls.ErrTooOften) && !errors.Is(r.accept, xtls.ErrTooOften) {
 		t.Errorf("one over the limit: %v, %v, want ErrTooOften", r.dial, r.accept)
+	}
+}
+
+// TestOwnReasonWins has bob end the session before alice comes to a decision of her
+// own: what she reports is that, and not that the session has ended.
+func TestOwnReasonWins(t *testing.T) {
+	errOwn := errors.New("no time today")
+	tooOften := func(p *fingerprint.Peer) error {
+		p.SASFailures, p.SASDay = sas.MaxFailuresPerDay, time.Now()
+		return nil
+	}
+	tests := []struct {
+		name  string
+		alice func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) // called when bob has ended the session
+		bob   error
+		want  error
+	}{
+		{"too often", func(_ context.Context, v *xtls.Verification) (xtls.Level, error) {
+			return v.SAS(context.Background(), func(context.Context, sas.Code) (sas.Result, error) { return sas.Match, nil })
+		}, xtls.ErrUnverified, xtls.ErrTooOften},
+		{"user says no", func(context.Context, *xtls.Verification) (xtls.Level, error) { return xtls.LevelNone, errOwn }, xtls.ErrUnverified, errOwn},
+		{"other fingerprint", func(_ context.Context, v *xtls.Verification) (xtls.Level, error) {
+			return v.Compare(strings.Repeat("ab", 32))
+		}, xtls.ErrUnverified, xtls.ErrMismatch},
+		{"nothing of her own", func(ctx context.Context, _ *xtls.Verification) (xtls.Level, error) {
+			return xtls.LevelNone, fmt.Errorf("stopped: %w", context.Cause(ctx))
+		}, xtls.ErrUnverified, xtls.ErrDeclined},
+		{"only that she was stopped", func(ctx context.Context, _ *xtls.Verification) (xtls.Level, error) {
+			return xtls.LevelNone, ctx.Err()
+		}, xtls.ErrUnverified, xtls.ErrDeclined},
+		{"an alarm of the peer goes before", func(context.Context, *xtls.Verification) (xtls.Level, error) { return xtls.LevelNone, errOwn }, xtls.ErrMismatch, xtls.ErrPeerAlarm},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var aCfg *xtls.Config
+			alice, bob := people(t, func(_ *xtlstest.Server, a, b *xtls.Config) {
+				aCfg = a
+				a.Verify = func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
+					<-ctx.Done()
+					return tt.alice(ctx, v)
+				}
+				b.Verify = func(context.Context, *xtls.Verification) (xtls.Level, error) { return xtls.LevelNone, tt.bob }
+			})
+			if _, err := aCfg.Trust.ChangePeer(jid.MustParse("bob@localhost"), tooOften); err != nil {
+				t.Fatal(err)
+			}
+			r := try(t, alice, bob)
+			if !errors.Is(r.dial, tt.want) || tt.want != xtls.ErrDeclined && errors.Is(r.dial, xtls.ErrDeclined) {
+				t.Errorf("Dial: %v, want %v", r.dial, tt.want)
+			}
+		})
 	}
 }
 

@@ -155,15 +155,7 @@ func (t *tunnel) callVerify(ctx context.Context, v *Verification) (Level, error)
 		fmt.Errorf("nobody answered within %v: %w", verifyTime, ErrUnverified))
 	defer cancel()
 	level, err := t.client.cfg.Verify(ctx, v)
-	if err != nil && ctx.Err() != nil && !isAlarm(err) {
-		err = context.Cause(ctx)
-	}
-	return level, err
-}
-
-// isAlarm reports whether err must not be hidden behind another one.
-func isAlarm(err error) bool {
-	return errors.Is(err, ErrMismatch) || errors.Is(err, ErrPassword) || errors.Is(err, ErrTampered) || errors.Is(err, ErrPeerAlarm)
+	return level, unlessEnded(ctx, err)
 }
 
 // remember writes the outcome down, once the peer has confirmed as well. What was

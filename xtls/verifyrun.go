@@ -172,7 +172,8 @@ func (t *tunnel) runSAS(ctx context.Context, ask func(context.Context, sas.Code)
 	if err := r.decide(ctx, code, ask); err != nil {
 		return r.abandon(ctx, err)
 	}
-	return r.outcome(r.peerResult(ctx))
+	_ = r.peerResult(ctx) // its mismatch is in the outcome
+	return r.outcome()
 }
 
 // exchange goes as far as the code. The first frame of the peer may take as long
@@ -288,7 +289,11 @@ func (r *sasRun) decide(ctx context.Context, code sas.Code, ask func(context.Con
 			return err
 		}
 	}
-	return errors.Join(a.err, r.send(ctx, f))
+	err = r.send(ctx, f)
+	if a.result == sas.GaveUp {
+		err = nil // it has come to nothing, whether the peer hears of it or not
+	}
+	return errors.Join(a.err, err)
 }
 
 // peerResult takes the peer's RESULT and returns an error if it is a mismatch or
@@ -312,18 +317,16 @@ func (r *sasRun) peerResult(ctx context.Context) error {
 	}
 }
 
-// outcome turns the end of the run into an error, and writes down a mismatch.
-func (r *sasRun) outcome(err error) error {
+// outcome turns what the own user decided into an error, and writes down a mismatch.
+// How the run went on after that, only a mismatch of the peer's user can change it.
+func (r *sasRun) outcome() error {
 	switch r.x.Outcome() {
 	case sas.OutcomeMatch:
 		return nil // whatever became of the peer's user: ours has seen equal codes
 	case sas.OutcomeMismatch:
 		return r.mismatch()
 	default:
-		if err == nil {
-			err = errors.New("the user gave up")
-		}
-		return fmt.Errorf("%w: %w", ErrInterrupted, err)
+		return fmt.Errorf("%w: the user gave up", ErrInterrupted)
 	}
 }
 
@@ -340,7 +343,10 @@ func (r *sasRun) mismatch() error {
 // abandon ends a run that cannot go on and tells the peer.
 func (r *sasRun) abandon(ctx context.Context, err error) error {
 	reason := sas.ReasonUser
-	if errors.Is(err, ErrInterrupted) || errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, ErrTooOften):
+		reason = sas.ReasonLimit
+	case errors.Is(err, ErrInterrupted), errors.Is(err, context.DeadlineExceeded):
 		reason = sas.ReasonTimeout
 	}
 	if f, abortErr := r.x.Abort(reason); abortErr == nil && f != nil && ctx.Err() == nil {
