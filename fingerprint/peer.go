@@ -17,7 +17,8 @@ import (
 // which it was learnt (PROTOCOL.md section 7). The store keeps these facts; the limits, and what follows from them, are the caller's.
 type Peer struct {
 	JID jid.JID // bare and normalised
-	// Required says that XTLS was used with the peer once. An offer without it is then refused.
+	// Required says that the full protocol, not the plain draft, was used with the peer once. Less of it is then refused (PROTOCOL.md section
+	// 8). [Store.Forget] takes it back.
 	Required bool
 	// Disputed is the day (midnight UTC) on which a comparison with the peer ended in a mismatch, zero if there is no such thing to
 	// settle. Keys of the peer keep their levels; they count for less as long as this stands.

@@ -352,8 +352,10 @@ func TestForgetKeepsFacts(t *testing.T) {
 		if n, err := s.Forget(bob); n != 1 || err != nil {
 			t.Errorf("Forget = %d, %v, want 1", n, err)
 		}
-		if p := peerOf(t, s, bob); !reflect.DeepEqual(p, allOf) {
-			t.Errorf("after Forget: %+v\nwant %+v", p, allOf)
+		want := allOf
+		want.Required = false // this goes with the keys
+		if p := peerOf(t, s, bob); !reflect.DeepEqual(p, want) {
+			t.Errorf("after Forget: %+v\nwant %+v", p, want)
 		}
 		var revoked *fingerprint.RevokedError
 		if _, err := s.Check(bob, key2); !errors.As(err, &revoked) {
@@ -361,6 +363,10 @@ func TestForgetKeepsFacts(t *testing.T) {
 		}
 		if n, err := s.Forget(bob); n != 0 || err != nil {
 			t.Errorf("Forget once more = %d, %v, want 0", n, err)
+		}
+		change(t, s, bob, func(p *fingerprint.Peer) { p.Required = true })
+		if n, err := s.Forget(bob); n != 0 || err != nil || peerOf(t, s, bob).Required {
+			t.Errorf("Forget without keys = %d, %v, and %+v", n, err, peerOf(t, s, bob))
 		}
 	})
 }

@@ -242,7 +242,11 @@ func (o *Offer) accept(ctx context.Context) (*Conn, error) {
 	defer cancel()
 	t.signal.deliver(o.js.Offer().Transport) // the first one always fits
 	carrier := t.connect(ctx)
-	return t.establish(ctx, cancel, carrier, t.answer(ctx, carrier))
+	err := t.checkDraft()
+	if err == nil {
+		err = t.answer(ctx, carrier)
+	}
+	return t.establish(ctx, cancel, carrier, err)
 }
 
 // answer sends session-accept.

@@ -96,7 +96,8 @@ type Config struct {
 
 	// AllowDraft says for which peers the plain draft is acceptable although their key
 	// is not pinned: no binding, no confirmation (PROTOCOL.md section 8). Nil means
-	// for none.
+	// for none. A peer with whom there was ever a tunnel of version 1 is refused as
+	// tampered with all the same ([ErrTampered]), until its keys are forgotten.
 	AllowDraft func(peer jid.JID) bool
 
 	// BlockSize is the most octets of the tunnel in one stanza, 256 to 65535; zero
