@@ -89,7 +89,7 @@ type Config struct {
 	MinLevel Level
 
 	// Authorities are those whose word about a peer's key the user takes: a certificate
-	// that one of them has issued, for the peer's bare JID as an xmppAddr
+	// that one of them has issued itself, for the peer's bare JID as an xmppAddr
 	// (RFC 6120 §13.7.1.4) and in its time, is of LevelCA and needs no question. A
 	// key that the user has verified is not replaced by it. Nil means none.
 	Authorities *x509.CertPool
@@ -193,6 +193,7 @@ func newClient(s *xmpp.Session, cfg *Config, l *login) (*Client, error) {
 		conns:       make(map[*Conn]struct{}),
 		running:     make(map[string]bool),
 	}
+	c.cfg.Certificate.Certificate = cfg.Certificate.Certificate[:1] // exactly one is sent (PROTOCOL.md section 6)
 	c.digests = []fingerprint.Digest{c.fingerprint.Digest()}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	var full func() bool

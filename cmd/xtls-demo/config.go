@@ -63,6 +63,7 @@ func xdg(getenv func(string) string, name string, otherwise ...string) (string, 
 
 // A config is the content of config.toml.
 type config struct {
+	CA        *string `toml:"ca"`
 	MinLevel  *string `toml:"min_level"`
 	AcceptNew *bool   `toml:"accept_new"`
 	Timeout   *string `toml:"timeout"`
@@ -92,6 +93,7 @@ func (c *config) values() []configValue {
 			vs = append(vs, configValue{key, strings.ReplaceAll(key, "_", "-"), text()})
 		}
 	}
+	add("ca", c.CA != nil, func() string { return *c.CA })
 	add("min_level", c.MinLevel != nil, func() string { return *c.MinLevel })
 	add("accept_new", c.AcceptNew != nil, func() string { return strconv.FormatBool(*c.AcceptNew) })
 	add("timeout", c.Timeout != nil, func() string { return *c.Timeout })
@@ -122,7 +124,7 @@ func parseConfig(name string, text []byte) (config, error) {
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return config{}, &usageError{
 			fmt.Errorf("%s: %s: unknown key", name, unknown[0]),
-			"known are min_level, accept_new, timeout, json, quiet, verbose, and jid, password, server, server_ca under [account]",
+			"known are ca, min_level, accept_new, timeout, json, quiet, verbose, and jid, password, server, server_ca under [account]",
 		}
 	}
 	return c, nil

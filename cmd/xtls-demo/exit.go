@@ -147,7 +147,7 @@ func (e *ambiguousError) Error() string {
 type unknownError struct {
 	peer     jid.JID // bare
 	key      fingerprint.Fingerprint
-	standing string // of the key: NEW, PINNED, VERIFIED or CHANGED
+	standing string // of the key: NEW, PINNED, CA, VERIFIED or CHANGED
 	why      error
 }
 

@@ -72,6 +72,7 @@ func TestScript(t *testing.T) {
 			"service": service,
 			"readout": readOut,
 			"mute":    mute,
+			"certify": certify,
 		},
 	})
 }

@@ -138,6 +138,8 @@ func standingOf(v *xtls.Verification) string {
 		return "CHANGED"
 	case v.Level == xtls.LevelVerified:
 		return "VERIFIED"
+	case v.Level == xtls.LevelCA:
+		return "CA"
 	case v.Level == xtls.LevelNone, v.Level == xtls.LevelServerVouched:
 		return "NEW"
 	default:

@@ -47,6 +47,10 @@ func situation(v *xtls.Verification) string {
 		return b.String()
 	case v.Level == xtls.LevelVerified:
 		return "  This key is VERIFIED: you have verified it before.\n"
+	case v.Level == xtls.LevelCA:
+		return `  This key is CA: an authority that you named (--ca) says that it is the peer's. You
+  have never checked it.
+`
 	case v.Level == xtls.LevelPinned, v.Live:
 		return `  This key is PINNED, never checked. Somebody who was in the middle from the first
   contact on would not be noticed without verifying.
