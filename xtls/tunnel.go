@@ -62,13 +62,13 @@ type tunnel struct {
 	tls *tls.Conn
 
 	// What verifications need; set with the keys, used by one run at a time.
-	keys         *keys
-	series       *sas.Series
-	passwordRuns byte
-	verifyWake   chan struct{}  // holds one if verifyFrames may have become non-empty
-	judged       atomic.Bool    // this end has accepted the peer's key
-	decided      atomic.Bool    // its user was asked and did not verify; until the tunnel is established
-	tasks        sync.WaitGroup // verifications that the peer asked for; joined by Close
+	keys       *keys
+	series     *sas.Series
+	verifyWake chan struct{}  // holds one if verifyFrames may have become non-empty
+	begun      chan struct{}  // the same for a frame that begins a run
+	judged     atomic.Bool    // this end has accepted the peer's key
+	decided    atomic.Bool    // its user was asked and did not verify; until the tunnel is established
+	tasks      sync.WaitGroup // verifications that the peer asked for; joined by Close
 
 	mu      sync.Mutex // protects the fields below
 	carrier *watched   // set once
@@ -77,6 +77,7 @@ type tunnel struct {
 
 	verifyFrames []frame // of verifications, in order
 	verifying    bool    // Config.Verify runs, on first contact or later
+	passwordRuns byte    // the number of the last run with a password
 }
 
 func newTunnel(c *Client, peer jid.JID, app App, initiator bool) *tunnel {
@@ -89,6 +90,7 @@ func newTunnel(c *Client, peer jid.JID, app App, initiator bool) *tunnel {
 		received:  make(chan struct{}),
 
 		verifyWake: make(chan struct{}, 1),
+		begun:      make(chan struct{}, 1),
 	}
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	return t
@@ -313,22 +315,24 @@ func (v verdict) Unwrap() error { return v.error }
 func (t *tunnel) reason(err error) error {
 	var end *jingle.EndError
 	var own verdict
-	switch {
-	case errors.As(err, &own):
+	isOwn := errors.As(err, &own)
+	if isOwn {
 		err = own.error
-	case errors.As(err, &end):
-		err = endError(end)
 	}
-	if t.ctx.Err() == nil {
+	switch {
+	case isAlarm(err):
 		return err
+	case errors.As(err, &end): // something could not be sent any more
+		isOwn, err = false, endError(end)
 	}
-	if own.error != nil {
+	switch {
+	case t.ctx.Err() == nil:
+		return err
+	case isOwn:
 		return unlessEnded(t.ctx, err)
+	default:
+		return context.Cause(t.ctx)
 	}
-	if isAlarm(err) {
-		return err
-	}
-	return context.Cause(t.ctx)
 }
 
 // unlessEnded is err, unless that says no more than that ctx has ended, or less: then

@@ -392,13 +392,18 @@ func TestOwnReasonWins(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var aCfg *xtls.Config
+			asked := make(chan struct{})
 			alice, bob := people(t, func(_ *xtlstest.Server, a, b *xtls.Config) {
 				aCfg = a
 				a.Verify = func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
+					close(asked)
 					<-ctx.Done()
 					return tt.alice(ctx, v)
 				}
-				b.Verify = func(context.Context, *xtls.Verification) (xtls.Level, error) { return xtls.LevelNone, tt.bob }
+				b.Verify = func(context.Context, *xtls.Verification) (xtls.Level, error) {
+					<-asked
+					return xtls.LevelNone, tt.bob
+				}
 			})
 			if _, err := aCfg.Trust.ChangePeer(jid.MustParse("bob@localhost"), tooOften); err != nil {
 				t.Fatal(err)
