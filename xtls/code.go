@@ -13,8 +13,12 @@ import (
 	"example.org/xtls/xtls/internal/cpace"
 )
 
-// CodeLife is how long a one-time code is valid.
-const CodeLife = cpace.CodeLife
+const (
+	// CodeLife is how long a one-time code is valid.
+	CodeLife = cpace.CodeLife
+	// MaxCodeAttempts is how often it may be tried.
+	MaxCodeAttempts = cpace.MaxCodeAttempts
+)
 
 // errOtherPeer: a code that several people know is none.
 var errOtherPeer = errors.New("xtls: the one-time code was shown for another peer")

@@ -162,6 +162,7 @@ output carries data (nc, serve --stdio), else on standard output. Each has a fie
   account     of login: what the server offers
   changed     a peer shows another key than the ones known, none of them verified
   closed      the end of a tunnel: octets sent and received, code and why
+  code        a one-time code to read to the peer's user, who types it: display
   demo        one fact of the demonstration
   facts       what is remembered of a peer: failed verifications, the day of a mismatch
   forgotten   keys of a peer were forgotten
