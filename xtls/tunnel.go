@@ -335,8 +335,8 @@ func (t *tunnel) reason(err error) error {
 	}
 }
 
-// unlessEnded is err, unless that says no more than that ctx has ended, or less: then
-// it is the cause of that. An alarm goes before what this end would have decided.
+// unlessEnded is err or, if that says no more than that ctx has ended, the cause of
+// that. An alarm of the peer's goes before a decision of this end that is none.
 func unlessEnded(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil || isAlarm(err) {
 		return err

@@ -78,7 +78,9 @@ type Config struct {
 	// It returns what the key is known to be: LevelServerVouched to go on with nothing but
 	// the word of the servers (the key is then remembered as pinned), LevelVerified if a
 	// method returned that, or if the user has compared the whole fingerprint with the
-	// peer outside XMPP; or an error, which refuses the peer on first contact.
+	// peer outside XMPP; or an error, which refuses the peer on first contact. If ctx
+	// ends first, that is context.Cause(ctx); any other error is taken for a decision and
+	// reported as such, but for an alarm of the peer's.
 	// It is called once at a time for a tunnel, from several goroutines if there are
 	// several tunnels, and must not close the tunnel's Conn. Nil refuses every peer that
 	// Trust does not settle, and every verification.
