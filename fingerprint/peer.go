@@ -17,7 +17,8 @@ import (
 // which it was learnt (PROTOCOL.md section 7). The store keeps these facts; the limits, and what follows from them, are the caller's.
 type Peer struct {
 	JID jid.JID // bare and normalised
-	// Required says that XTLS was used with the peer once. An offer without it is then refused.
+	// Required says that the full protocol, not the plain draft, was used with the peer once. Less of it is then refused (PROTOCOL.md section
+	// 8). [Store.Forget] takes it back.
 	Required bool
 	// Disputed is the day (midnight UTC) on which a comparison with the peer ended in a mismatch, zero if there is no such thing to
 	// settle. Keys of the peer keep their levels; they count for less as long as this stands.
@@ -33,10 +34,23 @@ type Peer struct {
 	PasswordFailures, PasswordTotal int
 	// PasswordLocked is the time before which no run with a password may start, in whole seconds, rounded up; zero if there is none.
 	PasswordLocked time.Time
+	// Codes are the one-time codes that were tried with the peer and may still be valid, at most MaxCodes, in the order in which they were
+	// first tried.
+	Codes []CodeTries
 	// Attrs are further facts, kept in the order of the file. No Key occurs twice, nor is one of the words that the fields have in the
 	// file.
 	Attrs []Attr
 }
+
+// A CodeTries says how often a one-time code was tried with a peer. The code itself is not kept: it is short enough to be guessed here.
+type CodeTries struct {
+	Slot  [8]byte   // names the code
+	Made  time.Time // when it was made, or first typed in, in whole seconds, rounded down
+	Tried int       // from 0 to 1,000,000
+}
+
+// MaxCodes bounds the one-time codes that are remembered of a peer.
+const MaxCodes = 8
 
 // AddSASFailure counts one more failed comparison on the day of now, and returns how many these are. It is called, in [Store.ChangePeer],
 // before the frame is sent that gives the other side its chance; a match clears the count (see [Store.Pin]). A clock that was
@@ -68,7 +82,7 @@ const maxCount = 1_000_000
 
 // clone returns a Peer that shares nothing that can be changed with p.
 func (p Peer) clone() Peer {
-	p.Attrs = slices.Clone(p.Attrs)
+	p.Attrs, p.Codes = slices.Clone(p.Attrs), slices.Clone(p.Codes)
 	return p
 }
 
@@ -78,6 +92,9 @@ func (p Peer) normal() Peer {
 	p.Disputed, p.SASDay = day(p.Disputed), day(p.SASDay)
 	if p.SASFailures == 0 {
 		p.SASDay = time.Time{}
+	}
+	for i := range p.Codes {
+		p.Codes[i].Made = p.Codes[i].Made.UTC().Truncate(time.Second)
 	}
 	until := p.PasswordLocked.UTC()
 	p.PasswordLocked = until.Truncate(time.Second)
@@ -100,11 +117,24 @@ func (p Peer) check() error {
 	if p.SASFailures > 0 && p.SASDay.IsZero() {
 		return errors.New("failed comparisons without their day")
 	}
-	for _, t := range []time.Time{p.Disputed, p.SASDay, p.PasswordLocked} {
+	times := []time.Time{p.Disputed, p.SASDay, p.PasswordLocked}
+	if len(p.Codes) > MaxCodes {
+		return fmt.Errorf("%d one-time codes where %d are remembered", len(p.Codes), MaxCodes)
+	}
+	for i, c := range p.Codes {
+		times = append(times, c.Made)
+		if c.Tried < 0 || c.Tried > maxCount || c.Made.IsZero() {
+			return errors.New("a one-time code without its time, or tried a wrong number of times")
+		}
+		if slices.ContainsFunc(p.Codes[:i], func(d CodeTries) bool { return c.Slot == d.Slot }) {
+			return fmt.Errorf("the one-time code %x is there twice", c.Slot)
+		}
+	}
+	for _, t := range times {
 		if year := t.Year(); year < 1 || year > 9999 {
 			return fmt.Errorf("the year %d cannot be written", year)
 		}
 	}
 	return checkAttrs(p.Attrs, factRequired, factDisputed, factInterrupted, factSASFailed,
-		factPasswordFailed, factPasswordTotal, factPasswordLocked)
+		factPasswordFailed, factPasswordTotal, factPasswordLocked, factCodes)
 }

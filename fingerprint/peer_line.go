@@ -5,6 +5,7 @@
 package fingerprint
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -24,6 +25,7 @@ const (
 	factPasswordFailed = "password-failed"
 	factPasswordTotal  = "password-total"
 	factPasswordLocked = "password-locked"
+	factCodes          = "codes"
 )
 
 // parsePeer reads a line about a peer.
@@ -64,6 +66,8 @@ func (p *Peer) set(f field) error {
 		return f.count(&p.PasswordTotal)
 	case factPasswordLocked:
 		return f.instant(&p.PasswordLocked)
+	case factCodes:
+		return f.codes(&p.Codes)
 	}
 	p.Attrs = append(p.Attrs, Attr{f.name, f.value})
 	return nil
@@ -113,6 +117,33 @@ func (f field) instant(t *time.Time) error {
 	return nil
 }
 
+// codes reads the value of f as one-time codes: for each its slot, how often it was tried, and when it was made.
+func (f field) codes(codes *[]CodeTries) error {
+	for text := range strings.SplitSeq(f.value, ",") {
+		parts := strings.Split(text, "/")
+		var c CodeTries
+		if len(parts) != 3 || len(parts[0]) != 2*len(c.Slot) || len(*codes) == MaxCodes {
+			return f.wrongCodes()
+		}
+		_, err := hex.Decode(c.Slot[:], []byte(parts[0]))
+		if err == nil {
+			err = field{name: f.name, value: parts[1]}.count(&c.Tried)
+		}
+		if err == nil {
+			err = field{name: f.name, value: parts[2]}.instant(&c.Made)
+		}
+		if err != nil {
+			return f.wrongCodes()
+		}
+		*codes = append(*codes, c)
+	}
+	return nil
+}
+
+func (f field) wrongCodes() error {
+	return f.wrong(fmt.Sprintf("up to %d of SLOT/NUMBER/TIME like 0123456789abcdef/1/2026-11-20T12:00:00Z, with commas between", MaxCodes))
+}
+
 func (f field) wrong(what string) error {
 	return fmt.Errorf("%s=%s is not %s", f.name, quote(f.value), what)
 }
@@ -137,6 +168,13 @@ func (p Peer) line(comment string) string {
 	count(factPasswordTotal, p.PasswordTotal, "")
 	if !p.PasswordLocked.IsZero() {
 		parts = append(parts, factPasswordLocked+"="+p.PasswordLocked.Format(time.RFC3339))
+	}
+	if len(p.Codes) > 0 {
+		var codes []string
+		for _, c := range p.Codes {
+			codes = append(codes, fmt.Sprintf("%x/%d/%s", c.Slot, c.Tried, c.Made.Format(time.RFC3339)))
+		}
+		parts = append(parts, factCodes+"="+strings.Join(codes, ","))
 	}
 	parts = append(parts, writeAttrs(p.Attrs)...)
 	if comment != "" {

@@ -43,6 +43,7 @@ func allFacts(p *fingerprint.Peer) {
 	p.Required, p.Disputed, p.Interrupted = true, noon, 1
 	p.SASFailures, p.SASDay = 2, noon
 	p.PasswordFailures, p.PasswordTotal, p.PasswordLocked = 3, 4, noon.Add(time.Hour-1)
+	p.Codes = []fingerprint.CodeTries{{Slot: [8]byte{1, 2, 0xff}, Made: noon.Add(time.Second - 1), Tried: 1}, {Made: noon}}
 	p.Attrs = []fingerprint.Attr{{Key: "note", Value: "two words"}, {Key: "flag"}}
 }
 
@@ -50,11 +51,13 @@ func allFacts(p *fingerprint.Peer) {
 var allOf = fingerprint.Peer{
 	JID: bob, Required: true, Disputed: day0, Interrupted: 1, SASFailures: 2, SASDay: day0,
 	PasswordFailures: 3, PasswordTotal: 4, PasswordLocked: noon.Add(time.Hour),
+	Codes: []fingerprint.CodeTries{{Slot: [8]byte{1, 2, 0xff}, Made: noon, Tried: 1}, {Made: noon}},
 	Attrs: []fingerprint.Attr{{Key: "note", Value: "two words"}, {Key: "flag"}},
 }
 
 const allLine = "bob@example.net peer required disputed=2026-11-20 interrupted=1 sas-failed=2/2026-11-20" +
-	" password-failed=3 password-total=4 password-locked=2026-11-20T13:00:00Z note=\"two words\" flag"
+	" password-failed=3 password-total=4 password-locked=2026-11-20T13:00:00Z" +
+	" codes=0102ff0000000000/1/2026-11-20T12:00:00Z,0000000000000000/0/2026-11-20T12:00:00Z note=\"two words\" flag"
 
 func TestPeer(t *testing.T) {
 	stores(t, func(t *testing.T, s *fingerprint.Store) {
@@ -314,6 +317,13 @@ func TestBrokenPeerLines(t *testing.T) {
 		{"fraction", "password-total=1.5", "not a number"},
 		{"over the bound", "interrupted=1000001", "not a number"},
 		{"far over the bound", "interrupted=18446744073709551617", "not a number"},
+		{"a code too many", "codes=" + strings.TrimSuffix(strings.Repeat("0102030405060708/1/2026-11-20T12:00:00Z,", 9), ","), "up to 8 of SLOT/NUMBER/TIME"},
+		{"a code twice", "codes=0102030405060708/1/2026-11-20T12:00:00Z,0102030405060708/2/2026-11-20T12:00:00Z", "is there twice"},
+		{"a slot too short", "codes=01020304050607/1/2026-11-20T12:00:00Z", "SLOT/NUMBER/TIME"},
+		{"no slot", "codes=x102030405060708/1/2026-11-20T12:00:00Z", "SLOT/NUMBER/TIME"},
+		{"a code without a time", "codes=0102030405060708/1", "SLOT/NUMBER/TIME"},
+		{"a code tried too often", "codes=0102030405060708/1000001/2026-11-20T12:00:00Z", "SLOT/NUMBER/TIME"},
+		{"no codes", "codes=", "SLOT/NUMBER/TIME"},
 		{"comparisons over the bound", "sas-failed=1000001/2026-11-20", "not a number and its day"},
 		{"comparisons without day", "sas-failed=2", "not a number and its day"},
 		{"comparisons without number", "sas-failed=/2026-11-20", "not a number and its day"},
@@ -352,8 +362,10 @@ func TestForgetKeepsFacts(t *testing.T) {
 		if n, err := s.Forget(bob); n != 1 || err != nil {
 			t.Errorf("Forget = %d, %v, want 1", n, err)
 		}
-		if p := peerOf(t, s, bob); !reflect.DeepEqual(p, allOf) {
-			t.Errorf("after Forget: %+v\nwant %+v", p, allOf)
+		want := allOf
+		want.Required = false // this goes with the keys
+		if p := peerOf(t, s, bob); !reflect.DeepEqual(p, want) {
+			t.Errorf("after Forget: %+v\nwant %+v", p, want)
 		}
 		var revoked *fingerprint.RevokedError
 		if _, err := s.Check(bob, key2); !errors.As(err, &revoked) {
@@ -361,6 +373,10 @@ func TestForgetKeepsFacts(t *testing.T) {
 		}
 		if n, err := s.Forget(bob); n != 0 || err != nil {
 			t.Errorf("Forget once more = %d, %v, want 0", n, err)
+		}
+		change(t, s, bob, func(p *fingerprint.Peer) { p.Required = true })
+		if n, err := s.Forget(bob); n != 0 || err != nil || peerOf(t, s, bob).Required {
+			t.Errorf("Forget without keys = %d, %v, and %+v", n, err, peerOf(t, s, bob))
 		}
 	})
 }

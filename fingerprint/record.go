@@ -36,6 +36,7 @@ const (
 	MethodTOFU        Method = "tofu"        // trust on first use: taken as it came
 	MethodSAS         Method = "sas"         // short authentication string compared
 	MethodPassword    Method = "password"    // common password
+	MethodCode        Method = "code"        // one-time code that one user read to the other
 	MethodFingerprint Method = "fingerprint" // whole fingerprint compared
 	MethodCA          Method = "ca"          // certified by an authority that the user chose
 )
@@ -82,7 +83,7 @@ func (r Record) check() error {
 			quote(string(r.Level)), LevelPinned, LevelCA, LevelVerified, LevelRevoked)
 	}
 	switch r.Method {
-	case MethodTOFU, MethodSAS, MethodPassword, MethodFingerprint, MethodCA:
+	case MethodTOFU, MethodSAS, MethodPassword, MethodCode, MethodFingerprint, MethodCA:
 	default:
 		return fmt.Errorf("unknown method %s", quote(string(r.Method)))
 	}

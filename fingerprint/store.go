@@ -164,10 +164,10 @@ func (s *Store) Revoke(peer jid.JID, f Fingerprint) (Record, error) {
 }
 
 // Forget removes the keys of the peer, verified ones too, and returns how many there were. None is no error. Comments on lines of their own
-// stay.
+// stay. With the keys goes the Required of its [Peer]: what speaks to whoever comes with the next key is open again.
 //
-// What stays as well is what somebody in the middle would like to see forgotten, since a changed key is what makes users call this:
-// revoked keys, and all that [Store.Peer] tells. A new verification clears what it settles (see [Store.Pin]), [Store.ChangePeer]
+// What stays is what somebody in the middle would like to see forgotten, since a changed key is what makes users call this:
+// revoked keys, and all else that [Store.Peer] tells. A new verification clears what it settles (see [Store.Pin]), [Store.ChangePeer]
 // the rest, and an editor everything.
 func (s *Store) Forget(peer jid.JID) (n int, err error) {
 	peer, err = bare(peer)
@@ -177,9 +177,11 @@ func (s *Store) Forget(peer jid.JID) (n int, err error) {
 	_, err = s.change(func(t *table) (*table, error) {
 		var t2 *table
 		if t2, n = t.without(peer); n == 0 {
-			return t, nil
+			t2 = t
 		}
-		return t2, nil
+		p := t2.peer(peer)
+		p.Required = false
+		return t2.withPeer(p)
 	})
 	if err != nil {
 		return 0, err

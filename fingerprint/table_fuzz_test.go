@@ -31,6 +31,7 @@ func FuzzStore(f *testing.F) {
 			" password-locked=2026-11-20T12:00:00Z x=1 # why\nbob@example.net " + k1 + " verified sas\ncarol@example.org peer # nothing\n",
 		"peer peer required\npeer " + k1 + " pinned tofu\n\"#dora@example.net\" peer sas-failed=0/2026-11-20 interrupted=000 y=\"\\xff\"",
 		"bob@example.net peer password-locked=9999-12-31T23:59:59.5Z\nbob@example.net peer password-locked=0001-01-01T00:00:00+01:00 required=1",
+		"bob@example.net peer codes=0102030405060708/1/2026-11-20T12:00:00Z,ff02030405060708/3/2026-11-20T12:00:01Z\ncarol@example.org peer codes=0102030405060708//,",
 		"bob@example.net  peer\ncarol@example.org peer \nbob@example.net. " + k1 + " pinned tofu",
 		"bob@example.net peer interrupted=1000001 disputed=0001-01-01\nbob@example.net peer \"label\"\nbob@example.net peer\nbob@example.net peer\n",
 	} {

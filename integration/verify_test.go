@@ -4,10 +4,13 @@
 
 package integration_test
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
-// TestVerify: two people who have never met compare codes, or use a password, once.
-// Later nobody is asked, whatever level is demanded.
+// TestVerify: two people who have never met compare codes, or use a
+// password or a one-time code, once. Later nobody is asked, whatever level is demanded.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -19,6 +22,12 @@ func TestVerify(t *testing.T) {
 		{"decimal codes", "sas", func(_, theirs *program) string { return theirs.event("sas").text("decimal") }, exitDone},
 		{"codes that differ", "sas", func(mine, _ *program) string { mine.event("sas"); return "yyyyyy" }, exitAlarm},
 		{"password", "password", func(*program, *program) string { return "correct horse" }, exitDone},
+		{"one-time code", "code", func(mine, theirs *program) string {
+			if strings.HasPrefix(mine.name, "alice") {
+				return "" // she shows it
+			}
+			return theirs.event("code").text("display")
+		}, exitDone},
 		{"passwords that differ", "password", func(mine, _ *program) string { return "horse of " + mine.name }, exitAlarm},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -154,6 +154,9 @@ func (t *tunnel) readAccept(ctx context.Context) error {
 	switch b := t.theirs.binding; {
 	case b == nil:
 		t.state.Draft = true
+		if err := t.checkDraft(); err != nil {
+			return err
+		}
 		t.ours.binding = nil
 	case !slices.Equal(b.versions, []string{protocolVersion}):
 		return fmt.Errorf("%w: the peer chose version %q of the protocol", ErrNotSupported, b.versions)

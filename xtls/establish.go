@@ -38,7 +38,7 @@ func (t *tunnel) establish(ctx context.Context, err error) (*Conn, error) {
 // each other.
 func (t *tunnel) conclude(ctx context.Context) (*Conn, error) {
 	if err := t.judge(ctx); err != nil {
-		return nil, err
+		return nil, verdict{err}
 	}
 	t.accept()
 	if t.extended() {
@@ -47,7 +47,7 @@ func (t *tunnel) conclude(ctx context.Context) (*Conn, error) {
 		}
 	}
 	if err := t.remember(); err != nil {
-		return nil, err
+		return nil, verdict{err}
 	}
 	return t.client.established(t)
 }

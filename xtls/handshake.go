@@ -93,7 +93,7 @@ func (t *tunnel) handshakeError(ctx context.Context, err, refused error) error {
 	var alert *net.OpError
 	switch {
 	case refused != nil:
-		return refused
+		return verdict{refused}
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.As(err, &alert) && alert.Op == "remote error" && (t.extended() || t.initiator()):

@@ -248,7 +248,11 @@ func (o *Offer) accept(ctx context.Context) (*Conn, error) {
 	t.attempt = t.begin(o.c.method(offered.Name().Space, o.ways), nil)
 	t.attempt.signal.begin(offered) // the first one always fits
 	t.start(o.js)
-	return t.establish(ctx, t.answer(ctx))
+	err := t.checkDraft()
+	if err == nil {
+		err = t.answer(ctx)
+	}
+	return t.establish(ctx, err)
 }
 
 // answer sends session-accept.

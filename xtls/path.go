@@ -250,8 +250,9 @@ func (t *tunnel) tryPath(ctx context.Context) error {
 	c := t.setCarrier(got)
 	t.state.Transport = string(got.Path())
 	err = t.secure(ctx)
+	var own verdict
 	switch {
-	case err != nil && !isAlarm(err) && (c.broken.Load() || errors.Is(err, errHandshakeTime)):
+	case err != nil && !isAlarm(err) && !errors.As(err, &own) && (c.broken.Load() || errors.Is(err, errHandshakeTime)):
 		err = fmt.Errorf("%w: %w", ErrNoPath, err)
 	case err == nil && !t.settle():
 		err = errReplaced

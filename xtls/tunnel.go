@@ -64,13 +64,13 @@ type tunnel struct {
 	tls *tls.Conn
 
 	// What verifications need; set with the keys, used by one run at a time.
-	keys         *keys
-	series       *sas.Series
-	passwordRuns byte
-	verifyWake   chan struct{}  // holds one if verifyFrames may have become non-empty
-	judged       atomic.Bool    // this end has accepted the peer's key
-	decided      atomic.Bool    // its user was asked and did not verify; until the tunnel is established
-	tasks        sync.WaitGroup // verifications that the peer asked for; joined by Close
+	keys       *keys
+	series     *sas.Series
+	verifyWake chan struct{}  // holds one if verifyFrames may have become non-empty
+	begun      chan struct{}  // the same for a frame that begins a run
+	judged     atomic.Bool    // this end has accepted the peer's key
+	decided    atomic.Bool    // its user was asked and did not verify; until the tunnel is established
+	tasks      sync.WaitGroup // verifications that the peer asked for; joined by Close
 
 	mu        sync.Mutex // protects the fields below
 	signal    *signal    // of the attempt
@@ -85,6 +85,7 @@ type tunnel struct {
 
 	verifyFrames []frame // of verifications, in order
 	verifying    bool    // Config.Verify runs, on first contact or later
+	passwordRuns byte    // the number of the last run with a password
 }
 
 func newTunnel(c *Client, peer jid.JID, app App, initiator bool) *tunnel {
@@ -98,6 +99,7 @@ func newTunnel(c *Client, peer jid.JID, app App, initiator bool) *tunnel {
 		answered:  make(chan *jingle.Message, 1),
 
 		verifyWake: make(chan struct{}, 1),
+		begun:      make(chan struct{}, 1),
 	}
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	return t
@@ -321,16 +323,10 @@ func (t *tunnel) terminate(r jingle.Reason) {
 }
 
 // fail ends a tunnel that could not be established, and joins everything it
-// started. It returns the cause, which is more than the symptom err if the
-// session ended first.
+// started. It returns why: what this end has decided by itself or, where err is
+// but a symptom of the session having ended, the cause of that.
 func (t *tunnel) fail(err error) error {
-	var end *jingle.EndError
-	if errors.As(err, &end) {
-		err = endError(end)
-	}
-	if t.ctx.Err() != nil && !isAlarm(err) {
-		err = context.Cause(t.ctx)
-	}
+	err = t.reason(err)
 	t.cancel(err)
 	t.terminate(reasonFor(err))
 	<-t.received
@@ -338,15 +334,70 @@ func (t *tunnel) fail(err error) error {
 	return err
 }
 
-// reasonFor is what the peer is told. The details stay here: they could help an
-// attacker.
-func reasonFor(err error) jingle.Reason {
+// A verdict marks an error as one that this end has come to by itself: the end of
+// the session, which the peer may bring about in the same moment, neither causes
+// nor replaces it.
+type verdict struct{ error }
+
+// Unwrap returns the error itself.
+func (v verdict) Unwrap() error { return v.error }
+
+// reason is why a tunnel could not be established, found behind err.
+func (t *tunnel) reason(err error) error {
+	var end *jingle.EndError
+	var own verdict
+	isOwn := errors.As(err, &own)
+	if isOwn {
+		err = own.error
+	}
+	switch {
+	case isAlarm(err):
+		return err
+	case errors.As(err, &end): // something could not be sent any more
+		isOwn, err = false, endError(end)
+	}
+	switch {
+	case t.ctx.Err() == nil:
+		return err
+	case isOwn:
+		return unlessEnded(t.ctx, err)
+	default:
+		return context.Cause(t.ctx)
+	}
+}
+
+// unlessEnded is err or, if that says no more than that ctx has ended, the cause of
+// that. An alarm of the peer's goes before a decision of this end that is none.
+func unlessEnded(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || isAlarm(err) {
+		return err
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(err, cause) || errors.Is(err, ctx.Err()) || isAlarm(cause) {
+		return cause
+	}
+	return err
+}
+
+// isAlarm reports whether somebody may be in the middle. Such an error must not be
+// hidden behind another one.
+func isAlarm(err error) bool {
 	var changed *KeyChangedError
 	var other *fingerprint.OtherPeerError
 	var revoked *fingerprint.RevokedError
+	for _, e := range []error{ErrTampered, ErrControl, ErrMismatch, ErrPassword, ErrPeerAlarm} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return errors.As(err, &changed) || errors.As(err, &other) || errors.As(err, &revoked)
+}
+
+// reasonFor is what the peer is told. The details stay here: they could help an
+// attacker.
+func reasonFor(err error) jingle.Reason {
 	switch {
-	case errors.As(err, &changed), errors.As(err, &other), errors.Is(err, ErrTampered), errors.Is(err, ErrControl),
-		errors.Is(err, ErrMismatch), errors.Is(err, ErrPassword), errors.As(err, &revoked):
+	case isAlarm(err):
 		return jingle.ReasonSecurityError // the peer should be alarmed as well
 	case errors.Is(err, context.Canceled): // also by a user who was asked
 		return jingle.ReasonCancel

@@ -23,8 +23,12 @@ var (
 	// the middle. An alarm: the tunnel is ended and the peer is disputed until a later
 	// verification succeeds.
 	ErrMismatch = errors.New("the codes differ: somebody is between you and the peer")
-	// ErrPassword: the passwords differ, or somebody in the middle does not know it.
-	ErrPassword = errors.New("the passwords differ, or somebody is between you and the peer")
+	// ErrPassword: the passwords, or the one-time code shown and the one typed, differ, or
+	// somebody in the middle does not know them.
+	ErrPassword = errors.New("the passwords or one-time codes differ, or somebody is between you and the peer")
+	// ErrCodeSpent: the one-time code was used, has failed three times, or is older than
+	// [CodeLife]. A new one is needed.
+	ErrCodeSpent = errors.New("the one-time code is not valid any more")
 	// ErrInterrupted: a verification ended before both users had decided. It counts
 	// as a failure: somebody in the middle who sees that the codes differ would cut
 	// the line.
@@ -37,20 +41,24 @@ var (
 	ErrBusy = errors.New("another verification with this peer is under way")
 	// ErrTooOften: too many verifications with this peer have failed.
 	ErrTooOften = errors.New("too many verifications with this peer have failed")
-	// ErrOtherMethod: the peer's user chose the other method.
-	ErrOtherMethod = errors.New("the peer chose the other method")
+	// ErrOtherMethod: the peer's user chose another method, or both show a one-time code,
+	// or both want to type one.
+	ErrOtherMethod = errors.New("the peer chose another method")
+)
+
+// What a peer may ask for ([Verification].Asked).
+const (
+	AskedSAS      = "sas"       // to compare codes
+	AskedPassword = "password"  // a password that both have agreed on
+	AskedTypeCode = "type-code" // it shows a one-time code, which is to be typed here
+	AskedShowCode = "show-code" // a one-time code that is to be shown here, to be typed there
 )
 
 // A Secret is what two people both know: a password they agreed on, or a one-time
 // code that one read to the other. It is never shown.
 type Secret = cpace.Password
 
-// NewCode makes a one-time code of 30 bits and the form in which its owner reads
-// it to the other, like "x9a-4up". Attempts with it are counted like those with a
-// password; that it is used once and not for long is up to the application.
-func NewCode() (s Secret, display string) { return cpace.NewCode() }
-
-// ParseCode reads a one-time code as somebody typed it.
+// ParseCode reads a one-time code as somebody typed it, for [Verification.TypeCode].
 func ParseCode(typed string) (Secret, error) { return cpace.ParseCode(typed) }
 
 // ParsePassword reads a password as somebody typed it (RFC 8265 OpaqueString).
@@ -66,7 +74,7 @@ type Verification struct {
 	Initiator   bool                    // this end dialled
 	Level       Level                   // what the key is known to be already; LevelNone on first contact
 	Live        bool                    // this end has accepted the key already; one side wants to verify it now
-	Asked       string                  // the method that the peer has asked for by now: "sas", "password" or ""
+	Asked       string                  // what the peer had asked for when this was made, like AskedSAS; "" for nothing; see Wanted
 	Changed     []fingerprint.Record    // the keys the peer was known by, none of them verified, if this is a new one: see AnotherDevice
 	Facts       fingerprint.Peer        // what is remembered of the peer: disputed, interrupted verifications
 
@@ -99,8 +107,37 @@ func (v *Verification) SAS(ctx context.Context, ask func(ctx context.Context, co
 // LevelVerified. Three failures in a row lock the peer for an hour, and more for
 // longer (PROTOCOL.md section 7.2); the count is on disk before the attempt is made.
 func (v *Verification) Password(ctx context.Context, secret Secret) (Level, error) {
-	return v.run(ctx, func(ctx context.Context) error { return v.t.runPassword(ctx, secret) })
+	r := &passwordRun{t: v.t, secret: secret}
+	return v.run(ctx, r.run)
 }
+
+// ShowCode is [Verification.Password] with a one-time code that this end's user sees
+// and reads to the peer's, who types it ([Verification.TypeCode]). Failed attempts are
+// counted for the code, on disk before each is made; after the third, after 15
+// minutes, or after success it is destroyed ([ErrCodeSpent]).
+func (v *Verification) ShowCode(ctx context.Context, code *Code) (Level, error) {
+	r, err := code.begin(v.t)
+	if err != nil {
+		return LevelNone, err
+	}
+	level, err := v.run(ctx, r.run)
+	if err == nil || errors.Is(err, ErrCodeSpent) {
+		code.destroy()
+	}
+	return level, err
+}
+
+// TypeCode is the other end of [Verification.ShowCode]. As soon as the peer shows a
+// code, ask has the user type it ([ParseCode]); an error of ask ends the run.
+func (v *Verification) TypeCode(ctx context.Context, ask func(ctx context.Context) (Secret, error)) (Level, error) {
+	r := &passwordRun{t: v.t, typed: ask}
+	return v.run(ctx, r.run)
+}
+
+// Wanted waits until the peer has asked for a verification that nobody here has
+// joined, and returns what for, like [AskedSAS]. It returns with an error when ctx or the session ends. It
+// must have returned before a method of the Verification is called.
+func (v *Verification) Wanted(ctx context.Context) (string, error) { return v.t.awaitAsked(ctx) }
 
 // Compare compares the peer's fingerprint with one that came by a safe way, as
 // people write it. It returns LevelVerified, or ErrMismatch.

@@ -315,49 +315,6 @@ func TestMismatchLive(t *testing.T) {
 	}
 }
 
-// TestAttemptsAreCounted checks that an attempt is on the record before the frame
-// leaves that gives the peer its chance, and that too many are refused.
-func TestAttemptsAreCounted(t *testing.T) {
-	var aCfg *xtls.Config
-	var mu sync.Mutex
-	var seen []int // alice's failures when each of her frames passes the server
-	s := xtlstest.NewServer(t, xtlstest.Config{Tamper: only("<control", func(st *xtlstest.Stanza) []*xtlstest.Stanza {
-		mu.Lock()
-		defer mu.Unlock()
-		if st.From.Localpart() == "alice" {
-			p, err := aCfg.Trust.Peer(jid.MustParse("bob@localhost"))
-			if err != nil {
-				t.Error(err)
-			}
-			seen = append(seen, p.SASFailures)
-		}
-		return []*xtlstest.Stanza{st}
-	})})
-	giveUp := func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
-		return v.SAS(ctx, func(context.Context, sas.Code) (sas.Result, error) { return sas.GaveUp, nil })
-	}
-	aCfg = xtlstest.ClientConfig(t, s, "alice")
-	bCfg := xtlstest.ClientConfig(t, s, "bob")
-	aCfg.Verify, bCfg.Verify = giveUp, giveUp
-	alice, bob := xtlstest.NewClient(t, s, "alice", aCfg), xtlstest.NewClient(t, s, "bob", bCfg)
-	for i := range sas.MaxFailuresPerDay {
-		if r := try(t, alice, bob); !errors.Is(r.dial, xtls.ErrInterrupted) && !errors.Is(r.dial, xtls.ErrDeclined) {
-			t.Fatalf("run %d: %v", i+1, r.dial)
-		}
-		if f := facts(t, aCfg, "bob@localhost"); f.SASFailures != i+1 || f.Interrupted != i+1 {
-			t.Errorf("after run %d: %+v", i+1, f)
-		}
-	}
-	mu.Lock()
-	if len(seen) == 0 || seen[0] != 1 {
-		t.Errorf("failures on record when alice's frames passed: %v, want 1 with the first", seen)
-	}
-	mu.Unlock()
-	if r := try(t, alice, bob); !errors.Is(r.dial, xtls.ErrTooOften) && !errors.Is(r.accept, xtls.ErrTooOften) {
-		t.Errorf("one over the limit: %v, %v, want ErrTooOften", r.dial, r.accept)
-	}
-}
-
 // TestNewKey presents a new key of a peer whose old one was seen, or verified.
 func TestNewKey(t *testing.T) {
 	old := fingerprint.Fingerprint{1}

@@ -155,21 +155,16 @@ func (t *tunnel) callVerify(ctx context.Context, v *Verification) (Level, error)
 		fmt.Errorf("nobody answered within %v: %w", verifyTime, ErrUnverified))
 	defer cancel()
 	level, err := t.client.cfg.Verify(ctx, v)
-	if err != nil && ctx.Err() != nil && !isAlarm(err) {
-		err = context.Cause(ctx)
-	}
-	return level, err
-}
-
-// isAlarm reports whether err must not be hidden behind another one.
-func isAlarm(err error) bool {
-	return errors.Is(err, ErrMismatch) || errors.Is(err, ErrPassword) || errors.Is(err, ErrTampered) || errors.Is(err, ErrPeerAlarm)
+	return level, unlessEnded(ctx, err)
 }
 
 // remember writes the outcome down, once the peer has confirmed as well. What was
 // verified has been written down already, by whoever verified it.
 func (t *tunnel) remember() error {
 	s, trust := t.State(), t.client.cfg.Trust
+	if err := t.require(); err != nil {
+		return err
+	}
 	if _, err := trust.Check(s.Peer, s.Fingerprint); err == nil {
 		return trust.Touch(s.Peer, s.Fingerprint, time.Now())
 	}
@@ -185,6 +180,34 @@ func (t *tunnel) remember() error {
 	var changed *fingerprint.ChangedError
 	if errors.As(err, &changed) {
 		return t.changed(changed) // another key was pinned while the user was asked
+	}
+	return err
+}
+
+// require writes down that the peer has spoken version 1.
+func (t *tunnel) require() error {
+	if !t.extended() {
+		return nil
+	}
+	facts, err := t.client.cfg.Trust.Peer(t.state.Peer)
+	if err != nil || facts.Required {
+		return err
+	}
+	return t.count(func(p *fingerprint.Peer) error {
+		p.Required = true
+		return nil
+	})
+}
+
+// checkDraft refuses the plain draft where the peer is known to speak version 1,
+// whatever Config.AllowDraft says: a server has left the binding out.
+func (t *tunnel) checkDraft() error {
+	if t.extended() {
+		return nil
+	}
+	facts, err := t.client.cfg.Trust.Peer(t.state.Peer)
+	if err == nil && facts.Required {
+		err = fmt.Errorf("%w: the plain draft, from a peer that has spoken version 1 before", ErrTampered)
 	}
 	return err
 }

@@ -51,9 +51,9 @@ func (t *tunnel) askedFor() string {
 	case len(t.verifyFrames) == 0:
 		return ""
 	case isSAS(t.verifyFrames[0].typ):
-		return "sas"
+		return AskedSAS
 	default:
-		return "password"
+		return askedBy(t.verifyFrames[0])
 	}
 }
 
@@ -68,9 +68,26 @@ func (t *tunnel) queueLocked(f frame) error {
 	default:
 	}
 	if begins(f.typ) {
+		select {
+		case t.begun <- struct{}{}:
+		default:
+		}
 		t.answerVerifyLocked()
 	}
 	return nil
+}
+
+// awaitAsked waits until the peer has begun a run that nobody here has joined, and
+// returns the method.
+func (t *tunnel) awaitAsked(ctx context.Context) (string, error) {
+	for {
+		if method := t.askedFor(); method != "" {
+			return method, nil
+		}
+		if _, err := await(ctx, t, t.begun); err != nil {
+			return "", err
+		}
+	}
 }
 
 // A listening says which frames a run waits for.
@@ -110,7 +127,8 @@ func (t *tunnel) refuseRun() {
 	ctx, cancel := context.WithTimeout(t.ctx, goodbyeTime)
 	defer cancel()
 	switch method {
-	case "sas":
+	case "":
+	case AskedSAS:
 		x, err := t.series.Exchange()
 		if err != nil {
 			return
@@ -118,12 +136,9 @@ func (t *tunnel) refuseRun() {
 		if f, err := x.Abort(sas.ReasonUser); err == nil && f != nil {
 			_ = t.send(ctx, frame{typ: frameType(f.Type), run: f.Run, body: f.Body})
 		}
-	case "password":
-		f := cpace.Refuse(run, cpace.ReasonUser)
-		_ = t.send(ctx, frame{typ: frameType(f[0]), run: f[1], body: f[2:]})
-		t.mu.Lock()
-		t.passwordRuns = max(t.passwordRuns, run)
-		t.mu.Unlock()
+	default:
+		_ = t.sendPassword(ctx, cpace.Refuse(run, cpace.ReasonUser))
+		t.passwordRunBegun(run)
 	}
 }
 
@@ -172,14 +187,15 @@ func (t *tunnel) runSAS(ctx context.Context, ask func(context.Context, sas.Code)
 	if err := r.decide(ctx, code, ask); err != nil {
 		return r.abandon(ctx, err)
 	}
-	return r.outcome(r.peerResult(ctx))
+	_ = r.peerResult(ctx) // its mismatch is in the outcome
+	return r.outcome()
 }
 
 // exchange goes as far as the code. The first frame of the peer may take as long
 // as its user takes to come to the telephone, the others may not.
 func (r *sasRun) exchange(ctx context.Context) (sas.Code, error) {
 	limit := sas.UserTimeout
-	if r.t.askedFor() != "sas" {
+	if r.t.askedFor() != AskedSAS {
 		f, err := r.x.Start()
 		if err := r.emit(ctx, f, err); err != nil {
 			return sas.Code{}, err
@@ -288,7 +304,11 @@ func (r *sasRun) decide(ctx context.Context, code sas.Code, ask func(context.Con
 			return err
 		}
 	}
-	return errors.Join(a.err, r.send(ctx, f))
+	err = r.send(ctx, f)
+	if a.result == sas.GaveUp {
+		err = nil // it has come to nothing, whether the peer hears of it or not
+	}
+	return errors.Join(a.err, err)
 }
 
 // peerResult takes the peer's RESULT and returns an error if it is a mismatch or
@@ -312,18 +332,16 @@ func (r *sasRun) peerResult(ctx context.Context) error {
 	}
 }
 
-// outcome turns the end of the run into an error, and writes down a mismatch.
-func (r *sasRun) outcome(err error) error {
+// outcome turns what the own user decided into an error, and writes down a mismatch.
+// How the run went on after that, only a mismatch of the peer's user can change it.
+func (r *sasRun) outcome() error {
 	switch r.x.Outcome() {
 	case sas.OutcomeMatch:
 		return nil // whatever became of the peer's user: ours has seen equal codes
 	case sas.OutcomeMismatch:
 		return r.mismatch()
 	default:
-		if err == nil {
-			err = errors.New("the user gave up")
-		}
-		return fmt.Errorf("%w: %w", ErrInterrupted, err)
+		return fmt.Errorf("%w: the user gave up", ErrInterrupted)
 	}
 }
 
@@ -340,7 +358,10 @@ func (r *sasRun) mismatch() error {
 // abandon ends a run that cannot go on and tells the peer.
 func (r *sasRun) abandon(ctx context.Context, err error) error {
 	reason := sas.ReasonUser
-	if errors.Is(err, ErrInterrupted) || errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, ErrTooOften):
+		reason = sas.ReasonLimit
+	case errors.Is(err, ErrInterrupted), errors.Is(err, context.DeadlineExceeded):
 		reason = sas.ReasonTimeout
 	}
 	if f, abortErr := r.x.Abort(reason); abortErr == nil && f != nil && ctx.Err() == nil {
@@ -360,128 +381,4 @@ func (r *sasRun) abandon(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", ErrInterrupted, err)
 	}
 	return err
-}
-
-// runPassword runs CPace once.
-func (t *tunnel) runPassword(ctx context.Context, secret Secret) error {
-	t.mu.Lock()
-	full := t.passwordRuns == 255
-	if !full {
-		t.passwordRuns++
-	}
-	run := t.passwordRuns
-	t.mu.Unlock()
-	if full {
-		return ErrTooOften
-	}
-	c, err := t.cpaceContext(run)
-	if err != nil {
-		return err
-	}
-	var x *cpace.Exchange
-	var first cpace.Frame
-	if t.initiator() {
-		x, first, err = cpace.Initiate(secret, run, cpace.Slot{}, c)
-	} else {
-		x, err = cpace.Respond(secret, run, cpace.Slot{}, c)
-		first = cpace.Request(cpace.Slot{})
-	}
-	if err != nil {
-		return err
-	}
-	if t.askedFor() != "password" || t.initiator() {
-		if err := t.sendPassword(ctx, first); err != nil {
-			return err
-		}
-	}
-	limit := sas.UserTimeout
-	for !x.Done() {
-		f, err := t.nextFrame(ctx, listening{isPassword, run, limit})
-		if err != nil {
-			if f := x.Abort(cpace.ReasonUser); f != nil && ctx.Err() == nil {
-				_ = t.send(ctx, frame{typ: frameType(f[0]), run: f[1], body: f[2:]})
-			}
-			return err
-		}
-		if f.typ == frameType(cpace.TypeRequest) && t.initiator() {
-			continue // it asks for what has begun
-		}
-		reply, stepErr := x.Step(append([]byte{byte(f.typ), f.run}, f.body...))
-		if reply != nil {
-			if err := t.sendPassword(ctx, reply); err != nil {
-				return err
-			}
-		}
-		if stepErr != nil {
-			return passwordError(stepErr)
-		}
-		limit = sas.FrameTimeout
-	}
-	err = t.count(func(p *fingerprint.Peer) error {
-		setAttempts(p, attempts(p).Succeed())
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return t.verified(fingerprint.MethodPassword)
-}
-
-// passwordError says what a failed run means. A wrong password and somebody in
-// the middle look alike: that is the point.
-func passwordError(err error) error {
-	var abort *cpace.AbortError
-	if errors.As(err, &abort) && abort.Remote && abort.Reason == cpace.ReasonUser {
-		return ErrNotCompared
-	}
-	if errors.As(err, &abort) && abort.Reason != cpace.ReasonBad {
-		return fmt.Errorf("%w: %w", ErrInterrupted, err)
-	}
-	return fmt.Errorf("%w (%w)", ErrPassword, err)
-}
-
-// sendPassword sends a frame; one that exposes this end to a guess is counted on
-// disk before.
-func (t *tunnel) sendPassword(ctx context.Context, f cpace.Frame) error {
-	if f.Counts() {
-		err := t.count(func(p *fingerprint.Peer) error {
-			next, err := attempts(p).Begin(time.Now())
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrTooOften, err)
-			}
-			setAttempts(p, next)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return t.send(ctx, frame{typ: frameType(f[0]), run: f[1], body: f[2:]})
-}
-
-func attempts(p *fingerprint.Peer) cpace.PasswordAttempts {
-	return cpace.PasswordAttempts{InRow: p.PasswordFailures, Total: p.PasswordTotal, LockedUntil: p.PasswordLocked}
-}
-
-func setAttempts(p *fingerprint.Peer, a cpace.PasswordAttempts) {
-	p.PasswordFailures, p.PasswordTotal, p.PasswordLocked = a.InRow, a.Total, a.LockedUntil
-}
-
-// cpaceContext is what both ends must see alike for a password to match.
-func (t *tunnel) cpaceContext(run byte) (cpace.Context, error) {
-	sid, err := t.keys.derive("cpace sid", append(t.keys.ctx[:], run), 32)
-	if err != nil {
-		return cpace.Context{}, err
-	}
-	n := t.negotiation()
-	c := cpace.Context{
-		SID:          [32]byte(sid),
-		InitiatorJID: n.initiator.Bare().String(), ResponderJID: n.responder.Bare().String(),
-		FPI: t.client.fingerprint, FPR: t.state.Fingerprint,
-		NH: n.hash(),
-	}
-	if !t.initiator() {
-		c.FPI, c.FPR = c.FPR, c.FPI
-	}
-	return c, nil
 }

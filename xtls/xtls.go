@@ -79,7 +79,9 @@ type Config struct {
 	// It returns what the key is known to be: LevelServerVouched to go on with nothing but
 	// the word of the servers (the key is then remembered as pinned), LevelVerified if a
 	// method returned that, or if the user has compared the whole fingerprint with the
-	// peer outside XMPP; or an error, which refuses the peer on first contact.
+	// peer outside XMPP; or an error, which refuses the peer on first contact. If ctx
+	// ends first, that is context.Cause(ctx); any other error is taken for a decision and
+	// reported as such, but for an alarm of the peer's.
 	// It is called once at a time for a tunnel, from several goroutines if there are
 	// several tunnels, and must not close the tunnel's Conn. Nil refuses every peer that
 	// Trust does not settle, and every verification.
@@ -90,14 +92,15 @@ type Config struct {
 	MinLevel Level
 
 	// Authorities are those whose word about a peer's key the user takes: a certificate
-	// that one of them has issued, for the peer's bare JID as an xmppAddr
+	// that one of them has issued itself, for the peer's bare JID as an xmppAddr
 	// (RFC 6120 §13.7.1.4) and in its time, is of LevelCA and needs no question. A
 	// key that the user has verified is not replaced by it. Nil means none.
 	Authorities *x509.CertPool
 
 	// AllowDraft says for which peers the plain draft is acceptable although their key
 	// is not pinned: no binding, no confirmation (PROTOCOL.md section 8). Nil means
-	// for none.
+	// for none. A peer with whom there was ever a tunnel of version 1 is refused as
+	// tampered with all the same ([ErrTampered]), until its keys are forgotten.
 	AllowDraft func(peer jid.JID) bool
 
 	// Path says which ways tunnels may take; the zero value is the best there is.
@@ -197,6 +200,7 @@ func newClient(s *xmpp.Session, cfg *Config, l *login) (*Client, error) {
 		conns:       make(map[*Conn]struct{}),
 		running:     make(map[string]bool),
 	}
+	c.cfg.Certificate.Certificate = cfg.Certificate.Certificate[:1] // exactly one is sent (PROTOCOL.md section 6)
 	c.digests = []fingerprint.Digest{c.fingerprint.Digest()}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	var full func() bool

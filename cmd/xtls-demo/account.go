@@ -98,15 +98,28 @@ func serverTLS(ca string) (*tls.Config, error) {
 	if ca == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(ca)
+	pool, err := authorities("server authority", ca)
 	if err != nil {
-		return nil, fmt.Errorf("server authority: %w", err)
+		return nil, err
+	}
+	return &tls.Config{RootCAs: pool}, nil
+}
+
+// authorities reads a file of authorities; nil if there is none. what they are is
+// for the error.
+func authorities(what, name string) (*x509.CertPool, error) {
+	if name == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("server authority: %s holds no certificate in PEM form", ca)
+		return nil, fmt.Errorf("%s: %s holds no certificate in PEM form", what, name)
 	}
-	return &tls.Config{RootCAs: pool}, nil
+	return pool, nil
 }
 
 // establishing returns a context for everything up to an established tunnel.
@@ -198,14 +211,18 @@ func (a *app) connectWith(ctx context.Context, owner jid.JID, acc account, cert 
 	if err != nil {
 		return nil, err
 	}
+	named, err := authorities("authority", a.set.ca)
+	if err != nil {
+		return nil, err
+	}
 	trust, err := a.trust()
 	if err != nil {
 		return nil, err
 	}
 	g := a.newGate()
 	client, err := xtls.Connect(ctx, owner, acc.Password, &xtls.Config{
-		Certificate: cert, Trust: trust, Verify: g.verify, MinLevel: xtls.Level(a.set.minLevel),
 		Path: xtls.Path(a.set.path), BlockSize: a.set.blockSize,
+		Certificate: cert, Trust: trust, Verify: g.verify, MinLevel: xtls.Level(a.set.minLevel), Authorities: named,
 		LoggerFactory: a.ui.loggers(), Server: acc.Server, ServerTLS: verifyServer,
 	})
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 const (
 	methodSAS         = string(fingerprint.MethodSAS)
 	methodPassword    = string(fingerprint.MethodPassword)
+	methodCode        = string(fingerprint.MethodCode)
 	methodFingerprint = string(fingerprint.MethodFingerprint)
 )
 
@@ -42,8 +43,12 @@ func (g *gate) converse(ctx context.Context, v *xtls.Verification) (xtls.Level, 
 	alone := false // the peer went on without comparing
 	for {
 		if method == "" {
-			answer, err := g.ask(ctx, text+g.choices(v, alone), false)
-			if err != nil {
+			answer, err := g.question(ctx, v, text+g.choices(v, alone))
+			switch {
+			case errors.Is(err, errAsked):
+				text = ""
+				continue
+			case err != nil:
 				return xtls.LevelNone, stopped(err)
 			}
 			if method = chosen(v, answer, alone); method == "" {
@@ -66,11 +71,11 @@ func chosen(v *xtls.Verification, answer string, alone bool) string {
 	case alone:
 		return ""
 	case answer == "" && v.Asked != "":
-		return v.Asked
+		return methodOf(v.Asked)
 	case answer == "", answer == "compare":
 		return methodSAS
-	case answer == methodPassword:
-		return methodPassword
+	case answer == methodPassword, answer == methodCode:
+		return answer
 	default:
 		return ""
 	}
@@ -101,6 +106,8 @@ func (g *gate) by(ctx context.Context, v *xtls.Verification, method string) (lev
 	switch method {
 	case methodPassword:
 		level, err = g.password(ctx, v)
+	case methodCode:
+		level, err = g.code(ctx, v)
 	case methodFingerprint:
 		level, err = g.fingerprint(ctx, v)
 	default:

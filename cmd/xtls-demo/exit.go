@@ -82,7 +82,7 @@ func isAlarm(err error) bool {
 // is not proven by that.
 func isUnverified(err error) bool {
 	for _, e := range []error{
-		xtls.ErrUnverified, xtls.ErrInterrupted, xtls.ErrNotCompared, xtls.ErrBusy, xtls.ErrTooOften, xtls.ErrOtherMethod,
+		xtls.ErrUnverified, xtls.ErrInterrupted, xtls.ErrNotCompared, xtls.ErrBusy, xtls.ErrTooOften, xtls.ErrOtherMethod, xtls.ErrCodeSpent,
 	} {
 		if errors.Is(err, e) {
 			return true
@@ -147,7 +147,7 @@ func (e *ambiguousError) Error() string {
 type unknownError struct {
 	peer     jid.JID // bare
 	key      fingerprint.Fingerprint
-	standing string // of the key: NEW, PINNED, VERIFIED or CHANGED
+	standing string // of the key: NEW, PINNED, CA, VERIFIED or CHANGED
 	why      error
 }
 
@@ -255,10 +255,12 @@ func verificationHint(err error) string {
 	case errors.Is(err, xtls.ErrTooOften):
 		return "too many verifications failed, perhaps because somebody is in the middle; wait until tomorrow (xtls-demo peers show JID says until when), " +
 			"or compare the whole fingerprint of xtls-demo id over there: xtls-demo peers pin JID FINGERPRINT"
+	case errors.Is(err, xtls.ErrCodeSpent):
+		return "a one-time code is good for 15 minutes, three attempts and one success; for a new one: " + verifyAgain(err) + " --method code"
 	case errors.Is(err, xtls.ErrBusy):
 		return "more than one at a time would give somebody in the middle more than one guess; finish the other one, then: " + verifyAgain(err)
 	case errors.Is(err, xtls.ErrOtherMethod):
-		return "nothing was decided; agree on one method with the peer's user, then: " + verifyAgain(err) + " --method sas, or --method password"
+		return "nothing was decided; agree on one method with the peer's user, then: " + verifyAgain(err) + " --method sas, or --method password, or --method code, which one shows and the other types"
 	case errors.Is(err, xtls.ErrNotCompared):
 		return "the peer's user took your key without comparing, or knows it; nothing was sent; agree to compare, then: " + verifyAgain(err)
 	case errors.Is(err, xtls.ErrInterrupted):
@@ -295,7 +297,7 @@ func alarmHint(err error) string {
 		return fmt.Sprintf("do not simply try again; meet the peer, or compare the whole fingerprint of xtls-demo id over there by telephone: "+
 			"xtls-demo peers pin %s FINGERPRINT", peerOf(err))
 	case errors.Is(err, xtls.ErrPassword):
-		return "if one of you may have mistyped the password, agree on it again by telephone, then: " + verifyAgain(err) + " --method password; " +
+		return "if one of you may have mistyped it, talk by telephone, then: " + verifyAgain(err) + " --method password, or --method code; " +
 			"somebody in the middle has one guess in each run"
 	case errors.As(err, &revoked):
 		return "you revoked this key; nobody who uses it can be trusted to be the peer"
@@ -326,7 +328,7 @@ func explanation(err error) string {
 `, peerOf(err))
 	case errors.Is(err, xtls.ErrPassword):
 		return fmt.Sprintf(`
-  STOP. The password of %s was wrong on one side, or somebody (for example a server)
+  STOP. The password or one-time code of %s was wrong on one side, or somebody (for example a server)
   is between you. The tunnel is ended. The attempt is counted.
 `, peerOf(err))
 	default:

@@ -134,7 +134,7 @@ the variable, the variable before config.toml.
 XTLS_PASSWORD holds the password itself.
 XDG_CONFIG_HOME and XDG_DATA_HOME say where files are kept.`
 
-const filesText = `  $XDG_CONFIG_HOME/xtls/config.toml (default ~/.config): min_level, accept_new, timeout, json, quiet, verbose;
+const filesText = `  $XDG_CONFIG_HOME/xtls/config.toml (default ~/.config): ca, min_level, accept_new, timeout, json, quiet, verbose;
 under [account], written by login: jid, password, server, server_ca
   $XDG_DATA_HOME/xtls/identity.pem (default ~/.local/share): the own key and certificate
   $XDG_DATA_HOME/xtls/known_peers: the keys of others, one in a line
@@ -163,6 +163,7 @@ output carries data (nc, serve --stdio), else on standard output. Each has a fie
   bench       of bench: one measurement: octets and seconds up and down, round trips
   changed     a peer shows another key than the ones known, none of them verified
   closed      the end of a tunnel: octets sent and received, code and why
+  code        a one-time code to read to the peer's user, who types it: display
   demo        one fact of the demonstration
   facts       what is remembered of a peer: failed verifications, the day of a mismatch
   forgotten   keys of a peer were forgotten

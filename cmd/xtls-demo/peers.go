@@ -59,9 +59,9 @@ was stolen. Other keys of JID stay as they are. Only editing known_peers undoes 
 		},
 		&cobra.Command{
 			Use: "forget JID", Short: "forget all keys of a peer but revoked ones",
-			Long: `Forget forgets the keys of JID, verified ones too. Revoked keys stay, and so does
-what is known of verifications that failed: somebody in the middle would like to
-see them forgotten.`,
+			Long: `Forget forgets the keys of JID, verified ones too, and that it speaks version 1 of
+the protocol. Revoked keys stay, and so does what is known of verifications that
+failed: somebody in the middle would like to see them forgotten.`,
 			Args: argsBetween(1, 1), ValidArgsFunction: a.completePeers,
 			RunE: func(_ *cobra.Command, args []string) error { return a.peersForget(args[0]) },
 		},
@@ -192,6 +192,9 @@ func (a *app) peersShow(name string) error {
 		return err
 	}
 	lines := factLines("  ", facts)
+	if facts.Required {
+		lines += "  XTLS of version 1 is required: the plain draft is refused as\n  somebody's doing, until the peer is forgotten.\n"
+	}
 	if !found && lines == "" {
 		return fmt.Errorf("no key of %s is known", peer)
 	}
@@ -252,6 +255,10 @@ func (a *app) peersForget(name string) error {
 	if err != nil {
 		return err
 	}
+	before, err := store.Peer(peer)
+	if err != nil {
+		return err
+	}
 	n, err := store.Forget(peer)
 	if err != nil {
 		return err
@@ -261,13 +268,18 @@ func (a *app) peersForget(name string) error {
 		return err
 	}
 	switch {
+	case before.Required:
 	case n == 0 && revoked > 0:
 		return fmt.Errorf("all keys of %s that are known are revoked, and stay so", peer)
 	case n == 0:
 		return fmt.Errorf("no key of %s is known", peer)
 	}
 	a.ui.event("forgotten", "peer", peer, "keys", n, "revoked", revoked)
-	a.ui.result("forgot %d of %s", n, peer)
+	if n > 0 {
+		a.ui.result("forgot %d of %s", n, peer)
+	} else {
+		a.ui.result("forgot that %s has spoken version 1; no key was known", peer)
+	}
 	if revoked > 0 {
 		a.ui.result("revoked keys stay, and are refused: %d", revoked)
 	}

@@ -138,7 +138,7 @@ func TestMan(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"--jid JID", "--password-file FILE", "--server HOST:PORT", "--server-ca FILE", "--config DIR", "--min-level LEVEL", "--accept-new", "--yes-code-from-stdin", "--timeout DURATION",
+		"--jid JID", "--password-file FILE", "--server HOST:PORT", "--server-ca FILE", "--ca FILE", "--config DIR", "--min-level LEVEL", "--accept-new", "--yes-code-from-stdin", "--timeout DURATION",
 		"--json", "-q, --quiet", "-v, --verbose", "--service NAME=HOST:PORT", "--stdio", "--allow JID", "--once", "-c, --count NUMBER", "-i, --interval DURATION",
 		"--listen HOST:PORT", "--listen-tls", "--user NAME:PASSWORD-FILE", "--domain", "--ca-out", "--qr", "peers pin JID FINGERPRINT", "peers forget JID", "peers revoke JID FINGERPRINT",
 		"--method METHOD", ".SS verify JID", "sas         the code to compare", "verified    a peer was verified",
@@ -174,8 +174,9 @@ func TestRoff(t *testing.T) {
 // Every global flag can be set by its variable.
 func TestEveryFlagHasAVariable(t *testing.T) {
 	values := map[string]string{
-		"jid": "x@y", "password-file": "f", "server": "h:1", "server-ca": "c", "config": t.TempDir(),
-		"path": "relay", "block-size": "1024", "min-level": "verified", "accept-new": "true", "yes-code-from-stdin": "true", "timeout": "7s", "json": "true", "quiet": "true", "verbose": "2",
+		"jid": "x@y", "password-file": "f", "server": "h:1", "server-ca": "c", "ca": "a", "config": t.TempDir(),
+		"path": "relay", "block-size": "1024",
+		"min-level": "verified", "accept-new": "true", "yes-code-from-stdin": "true", "timeout": "7s", "json": "true", "quiet": "true", "verbose": "2",
 	}
 	a := &app{streams: streams{strings.NewReader(""), io.Discard, io.Discard}, ui: newUI(io.Discard, io.Discard)}
 	a.getenv = func(name string) string {

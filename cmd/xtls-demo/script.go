@@ -46,12 +46,14 @@ func (s *script) next(ctx context.Context) (string, error) {
 
 // scripted verifies with what standard input says (--yes-code-from-stdin).
 func (g *gate) scripted(ctx context.Context, v *xtls.Verification) (level xtls.Level, err error) {
-	method := cmp.Or(g.method, v.Asked, methodSAS)
+	method := cmp.Or(g.method, methodOf(v.Asked), methodSAS)
 	switch method {
 	case methodSAS:
 		level, err = v.SAS(ctx, func(ctx context.Context, code sas.Code) (sas.Result, error) {
 			return g.scriptedCode(ctx, v, code)
 		})
+	case methodCode:
+		level, err = g.code(ctx, v)
 	default:
 		var typed string
 		if typed, err = g.script.next(ctx); err != nil {

@@ -72,6 +72,7 @@ func TestScript(t *testing.T) {
 			"service": service,
 			"readout": readOut,
 			"mute":    mute,
+			"certify": certify,
 		},
 	})
 }
@@ -214,7 +215,7 @@ func readOut(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: readout FROM TO")
 	}
 	from := running(ts, args[0])
-	shown := regexp.MustCompile(`"ev":"sas".*"b32":"([a-z0-9]{6})"`)
+	shown := regexp.MustCompile(`"ev":"(?:sas|code)".*"(?:b32|display)":"([a-z0-9]{3}-?[a-z0-9]{3})"`)
 	if !from.out.await(shown.String()) {
 		ts.Fatalf("%s ended without a code\n%s\n%s", args[0], from.out, from.err)
 	}

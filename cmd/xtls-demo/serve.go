@@ -63,7 +63,7 @@ so are verifications that a peer wants.`,
 	cmd.Flags().StringArrayVar(&f.allow, "allow", nil, "take tunnels of the account `JID` only; may be given several times")
 	cmd.Flags().BoolVar(&f.stdio, "stdio", false, "serve standard input and output")
 	cmd.Flags().BoolVar(&f.once, "once", false, "end with the first tunnel that was established (pings, measurements and verifications do not count), or with an alarm")
-	methodFlag(cmd, &f.method, verifyMethods[:2])
+	methodFlag(cmd, &f.method, verifyMethods[:3])
 	return cmd
 }
 
@@ -117,7 +117,7 @@ func (a *app) newHost(f serveFlags) (*host, error) {
 		}
 		h.allow[j.Bare().String()] = struct{}{}
 	}
-	if err := checkMethod(f.method, verifyMethods[:2]); err != nil {
+	if err := checkMethod(f.method, verifyMethods[:3]); err != nil {
 		return nil, err
 	}
 	if f.stdio && a.set.yesCode {

@@ -23,6 +23,7 @@ type settings struct {
 	passwordFile string
 	server       string
 	serverCA     string
+	ca           string
 	config       string
 	path         pathFlag
 	blockSize    int
@@ -51,10 +52,11 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.passwordFile, "password-file", "", "read the password from the first line of `FILE`")
 	f.StringVar(&s.server, "server", "", "`HOST:PORT` of the server (STARTTLS), or xmpps://HOST:PORT (direct TLS); default: looked up in DNS")
 	f.StringVar(&s.serverCA, "server-ca", "", "PEM `FILE` with the authority of the server's certificate (default: those of the system)")
+	f.StringVar(&s.ca, "ca", "", "PEM `FILE` with authorities that you trust to know peers: a key that one of them has certified for its JID is CA, without a question")
 	f.StringVar(&s.config, "config", "", "keep all files in `DIR` (default: the XDG directories)")
 	f.Var(&s.path, "path", "`WAY` that tunnels take and no other: inband, relay (a SOCKS5 proxy) or direct; auto is the best there is")
 	f.IntVar(&s.blockSize, "block-size", 0, "most `OCTETS` of a tunnel in one stanza, 256 to 65535; 0 is what every server forwards")
-	f.Var(&s.minLevel, "min-level", "least `LEVEL` at which a tunnel is used: vouched, pinned or verified")
+	f.Var(&s.minLevel, "min-level", "least `LEVEL` at which a tunnel is used: vouched, pinned, ca or verified; ca takes verified keys as well, verified takes none that only an authority vouches for")
 	f.BoolVar(&s.acceptNew, "accept-new", false, "pin the key of an unknown peer without asking")
 	f.BoolVar(&s.yesCode, "yes-code-from-stdin", false, "verify with what standard input says, a line for each code or password: for scripts")
 	f.DurationVar(&s.timeout, "timeout", defaultTimeout, "`DURATION` for login, finding the peer, questions and handshake together; 0 means no limit; without it 12m if somebody may be asked")
@@ -72,7 +74,7 @@ func (l *levelFlag) Type() string   { return "LEVEL" }
 func (l *levelFlag) Set(s string) error {
 	level, err := xtls.ParseLevel(s)
 	if err != nil {
-		return fmt.Errorf("want vouched, pinned or verified")
+		return fmt.Errorf("want vouched, pinned, ca or verified")
 	}
 	*l = levelFlag(level)
 	return nil

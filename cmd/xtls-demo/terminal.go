@@ -91,7 +91,9 @@ func ask(ctx context.Context, text string, hidden bool) (string, error) {
 	case <-ctx.Done():
 		fmt.Fprint(out, "\r\n")
 		if in.SetReadDeadline(time.Unix(1, 0)) == nil {
-			<-answers
+			if a := <-answers; a.err == nil {
+				return a.line, nil // somebody was as fast
+			}
 		} // else the system cannot interrupt it; the reader ends with the next line or the process
 		return "", context.Cause(ctx)
 	}

@@ -32,7 +32,8 @@ type gate struct {
 	script    *script     // answers come from standard input; nil: from the terminal
 	ask       func(ctx context.Context, text string, hidden bool) (string, error)
 
-	verified atomic.Bool // a peer has been verified in this run
+	verified atomic.Bool           // a peer has been verified in this run
+	codes    map[string]*xtls.Code // that were shown, by bare JID; used by who has the turn
 
 	waiting chan struct{} // one token for each question, asked or waiting
 	turn    chan struct{} // holds a token while one is asked
@@ -138,6 +139,8 @@ func standingOf(v *xtls.Verification) string {
 		return "CHANGED"
 	case v.Level == xtls.LevelVerified:
 		return "VERIFIED"
+	case v.Level == xtls.LevelCA:
+		return "CA"
 	case v.Level == xtls.LevelNone, v.Level == xtls.LevelServerVouched:
 		return "NEW"
 	default:

@@ -53,13 +53,15 @@ func describe(s xtls.State) string {
 	return fmt.Sprintf("%s%s: %s; %s, %s, %s (%s)", s.Peer, service, standing(s), path, tls.VersionName(s.TLSVersion), s.Group, quantum)
 }
 
-// standing is what is known of the peer's key: NEW, PINNED or VERIFIED.
+// standing is what is known of the peer's key: NEW, PINNED, CA or VERIFIED.
 func standing(s xtls.State) string {
 	switch s.Level {
 	case xtls.LevelServerVouched:
 		return "NEW, pinned now, never checked"
 	case xtls.LevelPinned:
 		return "PINNED, the same key as on " + day(s.First) + ", never checked"
+	case xtls.LevelCA:
+		return "CA, certified for this address by an authority that you named, not checked by you"
 	case xtls.LevelVerified:
 		return fmt.Sprintf("VERIFIED (%s, %s)", s.Method, day(s.Verified))
 	default:

@@ -26,7 +26,7 @@ const (
 	telephoneTime = 12 * time.Minute
 )
 
-var verifyMethods = []string{methodSAS, methodPassword, methodFingerprint}
+var verifyMethods = []string{methodSAS, methodPassword, methodCode, methodFingerprint}
 
 func (a *app) verifyCommand() *cobra.Command {
 	var method string
@@ -39,10 +39,13 @@ VERIFIED from then on, and nobody is asked again unless it changes.
 
   sas          both users see the same six characters and type what the other reads out
   password     both users type a password that they have agreed on
+  code         one user sees a one-time code and reads it out, the other types it
   fingerprint  you type what xtls-demo id prints over there; nobody is asked there
 
 Speak by telephone or in person, not over XMPP. Without --method you are asked on
-the terminal. Scripts give --yes-code-from-stdin.`,
+the terminal. Scripts give --yes-code-from-stdin; for "code" the first line is then
+empty to show one, "type" to wait for the peer's (which is the next line), or the
+peer's code itself. If the peer has chosen before, it is left out.`,
 		Example: `  xtls-demo verify bob@example.net
   xtls-demo verify bob@example.net --method password`,
 		Args:              argsBetween(1, 1),

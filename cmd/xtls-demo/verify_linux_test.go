@@ -117,6 +117,33 @@ func TestPasswordOfTwoOnTerminal(t *testing.T) {
 	_ = serve.Wait()
 }
 
+var shownOnce = regexp.MustCompile(`One-time code:  ([a-z0-9]{3}-[a-z0-9]{3})`)
+
+// One shows a code; the question of the other is replaced by what is wanted, while
+// it is asked, and Enter joins in.
+func TestCodeOnTerminal(t *testing.T) {
+	dir, config := scene(t)
+	alice, bob, verify, serve := twoSeats(t, dir, config, "verify", "bob@localhost")
+	bob.mustAwait(t, `(?s)Enter              compare six characters \(default\).*stops: `)
+	alice.mustAwait(t, `Anything else stops: `)
+	alice.press("code")
+	alice.mustAwait(t, `Enter shows a one-time code`)
+	alice.press("")
+	alice.mustAwait(t, shownOnce.String())
+	bob.mustAwait(t, `(?s)They have chosen a one-time code, which they see and you type.*Enter              one sees a one-time code, the other types it \(default\).*stops: `)
+	bob.press("")
+	bob.mustAwait(t, `The one-time code that the user of alice@localhost reads out`)
+	bob.press("not a code")
+	bob.mustAwait(t, `That is no code`)
+	bob.press(strings.ToUpper(shownOnce.FindStringSubmatch(alice.String())[1]))
+	bob.mustAwait(t, `alice@localhost is now VERIFIED \(code, 20..-..-..\). Stored in known_peers.`)
+	if code := codeOf(verify.Wait()); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, alice)
+	}
+	_ = serve.Process.Kill()
+	_ = serve.Wait()
+}
+
 // One who pins leaves the other one who wanted to compare with a choice, and no
 // answer at all stops.
 func TestPinBesideCompare(t *testing.T) {

@@ -7,6 +7,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"example.org/xtls/fingerprint"
 	"example.org/xtls/xtls"
@@ -47,6 +48,10 @@ func situation(v *xtls.Verification) string {
 		return b.String()
 	case v.Level == xtls.LevelVerified:
 		return "  This key is VERIFIED: you have verified it before.\n"
+	case v.Level == xtls.LevelCA:
+		return `  This key is CA: an authority that you named (--ca) says that it is the peer's. You
+  have never checked it.
+`
 	case v.Level == xtls.LevelPinned, v.Live:
 		return `  This key is PINNED, never checked. Somebody who was in the middle from the first
   contact on would not be noticed without verifying.
@@ -74,11 +79,17 @@ func (g *gate) choices(v *xtls.Verification, alone bool) string {
 	var b strings.Builder
 	b.WriteString("\n  Verify it now: call its user by telephone or meet, not over XMPP. They are asked\n  the same as you and must choose the same.\n")
 	standard := methodSAS
-	switch {
-	case v.Asked == methodPassword:
-		standard = methodPassword
+	if v.Asked != "" {
+		standard = methodOf(v.Asked)
+	}
+	switch v.Asked {
+	case xtls.AskedPassword:
 		b.WriteString("  They have chosen the password.\n")
-	case v.Asked != "":
+	case xtls.AskedTypeCode:
+		b.WriteString("  They have chosen a one-time code, which they see and you type.\n")
+	case xtls.AskedShowCode:
+		b.WriteString("  They have chosen a one-time code, which you see and they type.\n")
+	case xtls.AskedSAS:
 		b.WriteString("  They have chosen to compare codes.\n")
 	}
 	choice := func(method, keys, does string) {
@@ -90,6 +101,7 @@ func (g *gate) choices(v *xtls.Verification, alone bool) string {
 	}
 	choice(methodSAS, `"compare"`, "compare six characters")
 	choice(methodPassword, `"password"`, "type a password that both have agreed on")
+	choice(methodCode, `"code"`, "one sees a one-time code, the other types it")
 	switch {
 	case v.Changed != nil && g.mayPin(v):
 		fmt.Fprintf(&b, "  Type %q only if you know that it is one: the key is then used\n  without being verified. ", answerAnother)
@@ -122,6 +134,15 @@ func factLines(indent string, p fingerprint.Peer) string {
 	}
 	if !p.PasswordLocked.IsZero() {
 		line("No password is tried before %s.", p.PasswordLocked.UTC().Format("2006-01-02 15:04 UTC"))
+	}
+	for _, c := range p.Codes {
+		switch left := xtls.MaxCodeAttempts - c.Tried; {
+		case time.Since(c.Made) >= xtls.CodeLife:
+		case left > 0:
+			line("A one-time code was wrong %s; it may be tried %s more.", times(c.Tried), times(left))
+		default:
+			line("A one-time code of %s is used up.", c.Made.UTC().Format("15:04 UTC"))
+		}
 	}
 	return b.String()
 }

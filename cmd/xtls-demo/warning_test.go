@@ -105,6 +105,10 @@ func TestChosen(t *testing.T) {
 		{methodPassword, "", methodPassword},
 		{methodPassword, "compare", methodSAS},
 		{methodSAS, "", methodSAS},
+		{"", " code ", methodCode},
+		{xtls.AskedTypeCode, "", methodCode},
+		{xtls.AskedShowCode, "", methodCode},
+		{xtls.AskedShowCode, "password", methodPassword},
 	} {
 		if got := chosen(&xtls.Verification{Asked: tt.asked}, tt.answer, false); got != tt.want {
 			t.Errorf("asked %q, answer %q: %q, want %q", tt.asked, tt.answer, got, tt.want)

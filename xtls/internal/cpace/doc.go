@@ -18,7 +18,7 @@
 //
 // I, the Jingle initiator, always begins; R, the responder, may ask it to.
 //
-//	PW_REQUEST  R -> I  run 0  slot                          [Request]
+//	PW_REQUEST  both    run 0  slot                          [Request]
 //	PW_A        I -> R  run k  suite, slot, Ya               [Initiate]
 //	PW_B        R -> I  run k  Yb, Tb    R proves the secret, I checks
 //	PW_C        I -> R  run k  Ta        I proves the secret, R checks

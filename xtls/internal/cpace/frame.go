@@ -5,6 +5,7 @@
 package cpace
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 )
@@ -13,7 +14,7 @@ import (
 type FrameType byte
 
 const (
-	TypeRequest FrameType = 0x20 // PW_REQUEST: R asks I to begin
+	TypeRequest FrameType = 0x20 // PW_REQUEST: R asks I to begin, or either for a code that the other shows
 	TypeA       FrameType = 0x21 // PW_A: I's point
 	TypeB       FrameType = 0x22 // PW_B: R's point and proof
 	TypeC       FrameType = 0x23 // PW_C: I's proof
@@ -51,9 +52,29 @@ var kinds = map[FrameType]struct {
 	TypeAbort:   {"PW_ABORT", headBytes + 1},
 }
 
-// A Slot names the invitation a secret belongs to, so that the responder knows which
-// secret is meant; all zero if there is only one. It is public.
+// A Slot names the invitation a secret belongs to, so that both know which secret is
+// meant: zero for the password of the two, else a one-time code. It is public.
 type Slot [slotBytes]byte
+
+// NewSlot names a new one-time code at random.
+func NewSlot() (s Slot) {
+	for s.IsPassword() || s == AnyCode() {
+		_, _ = rand.Read(s[:]) // never fails
+	}
+	return s
+}
+
+// AnyCode is the slot of a [Request] by a side that will type the one-time code that
+// the other shows, whatever its slot.
+func AnyCode() (s Slot) {
+	for i := range s {
+		s[i] = 0xff
+	}
+	return s
+}
+
+// IsPassword reports whether the slot, zero, is that of a password both agreed on.
+func (s Slot) IsPassword() bool { return s == Slot{} }
 
 // A Frame is one message of the exchange, as it is sent: type, run, body. Its methods
 // need a frame that came from this package ([ParseFrame], or an output); [Frame.Counts]
@@ -86,7 +107,8 @@ func ParseFrame(b []byte) (Frame, error) {
 	return f, nil
 }
 
-// Request is the frame by which R asks I to begin a run with the secret of slot.
+// Request is the frame by which R asks I to begin a run with the secret of slot or,
+// with [AnyCode], either side for the code that the other shows.
 func Request(slot Slot) Frame { return frame(TypeRequest, 0, slot[:]) }
 
 // Refuse is the PW_ABORT that answers a PW_REQUEST (run 0) or a PW_A (its run) for
