@@ -162,13 +162,7 @@ func (c *carrier) close(last func()) error {
 func (c *carrier) linger(last func()) {
 	defer c.t.forget(c)
 	defer c.tcp.Close()
-	c.readMu.Lock() // until nobody is in Read any more
-	c.readMu.Unlock()
-	c.mu.Lock()
-	if c.err == nil { // Transport.Close does not wait
-		_ = c.tcp.SetDeadline(time.Now().Add(closeLinger))
-	}
-	c.mu.Unlock()
+	c.grace()
 	last()
 	if c.tcp.CloseWrite() != nil {
 		return
@@ -180,6 +174,17 @@ func (c *carrier) linger(last func()) {
 			return
 		}
 		left -= n
+	}
+}
+
+// grace gives the socket the time to linger, once nobody is in Read any more.
+func (c *carrier) grace() {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil { // Transport.Close does not wait
+		_ = c.tcp.SetDeadline(time.Now().Add(closeLinger)) // fails only if closed
 	}
 }
 

@@ -255,6 +255,9 @@ func (t *Transport) allows(_, address string, _ syscall.RawConn) error {
 // reason says in a few words why something failed.
 func reason(err error) string {
 	var dns *net.DNSError
+	if errors.Is(err, errUnconfirmed) {
+		return errUnconfirmed.Error()
+	}
 	if se, ok := errors.AsType[stanza.Error](err); ok {
 		return "refused by the proxy: " + quote(string(se.Condition))
 	}
@@ -269,8 +272,6 @@ func reason(err error) string {
 		return "has no address"
 	case errors.Is(err, errAddress):
 		return errAddress.Error()
-	case errors.Is(err, errUnconfirmed):
-		return errUnconfirmed.Error()
 	}
 	return "failed: " + strings.TrimPrefix(err.Error(), "s5b: ")
 }
