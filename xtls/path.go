@@ -172,6 +172,7 @@ func (t *tunnel) begin(m transport.Method, js *jingle.Session) *attempt {
 		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrNoPath, err)
 		}
+		a.signal.end()
 		a.done <- carrier{conn, err}
 	}()
 	return a

@@ -31,6 +31,7 @@ type signal struct {
 
 	mu      sync.Mutex
 	begun   bool             // the peer's first payload has been passed on
+	ended   bool             // nobody takes any more
 	waiting []jingle.Element // what came before it
 }
 
@@ -97,12 +98,12 @@ func (s *signal) begin(e jingle.Element) bool {
 
 // deliver passes on a later payload of the peer; false means that too many wait. The
 // first one may still be on its way through somebody's hands. One for another
-// transport is late, and dropped.
+// transport, or for one that is done, is late, and dropped.
 func (s *signal) deliver(e jingle.Element) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case e.Name().Space != s.ns:
+	case s.ended || e.Name().Space != s.ns:
 		return true
 	case s.begun:
 		return s.deliverLocked(e)
@@ -112,6 +113,13 @@ func (s *signal) deliver(e jingle.Element) bool {
 		s.waiting = append(s.waiting, e)
 		return true
 	}
+}
+
+// end says that nobody takes payloads any more.
+func (s *signal) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
 }
 
 func (s *signal) deliverLocked(e jingle.Element) bool {
