@@ -366,30 +366,7 @@ func TestStreamCancelled(t *testing.T) {
 	}
 }
 
-// TestCertificateOutside: nobody is told over the servers.
-func TestCertificateOutside(t *testing.T) {
-	p := xtlstest.NewPair(t, xtlstest.Config{})
-	for _, space := range []string{"urn:xmpp:pubkey:0", "urn:xmpp:tmp:pubkey"} {
-		iq := stanza.IQ{Type: stanza.GetIQ, To: p.Bob.LocalAddr()}
-		r, err := p.Alice.Session().SendIQElement(t.Context(), xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: space, Local: "pubkeys"}}), iq)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var answer struct {
-			Type  string `xml:"type,attr"`
-			Error struct {
-				NotAcceptable *struct{} `xml:"urn:ietf:params:xml:ns:xmpp-stanzas not-acceptable"`
-				Required      *struct{} `xml:"urn:xmpp:jingle:errors:1 security-required"`
-			} `xml:"error"`
-		}
-		err = errors.Join(xml.NewTokenDecoder(r).Decode(&answer), r.Close())
-		if err != nil || answer.Type != "error" || answer.Error.NotAcceptable == nil || answer.Error.Required == nil {
-			t.Errorf("%s: %+v, %v", space, answer, err)
-		}
-	}
-}
-
-// A rogue is a peer that speaks in the tunnel what it likes.
+// TestStreamHostile: a peer that speaks in the tunnel what it likes.
 func TestStreamHostile(t *testing.T) {
 	const header = `<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>`
 	tests := []struct {

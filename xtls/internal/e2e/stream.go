@@ -110,7 +110,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 	n := copy(p, s.in.out[s.pos:s.in.ready])
 	if s.pos += n; s.pos == s.in.ready { // nothing is behind it
 		s.in.out, s.in.ready, s.pos = s.in.out[:0], 0, 0
-		if cap(s.in.out) > keep {
+		if cap(s.in.out) > keepBuffer {
 			s.in.out = nil
 		}
 	}
@@ -131,17 +131,21 @@ func (s *Stream) nextLocked() {
 func (s *Stream) drain() {
 	s.rmu.Lock()
 	defer s.rmu.Unlock()
-	read := s.in.ready
+	keep := s.in.ready
 	for s.readErr == nil && !s.in.ended {
+		header := !s.in.started
 		s.nextLocked()
-		if !s.in.ended && s.in.ready > read {
-			s.in.out, s.in.ready = s.in.out[:read], read
+		switch {
+		case header && s.in.started:
+			keep = s.in.ready
+		case !s.in.ended && s.in.ready > keep:
+			s.in.out, s.in.ready = s.in.out[:keep], keep
 		}
 	}
 }
 
-// keep is the largest buffer kept after a stanza.
-const keep = 64 << 10
+// keepBuffer is the largest buffer kept after a stanza.
+const keepBuffer = 64 << 10
 
 // hangUp tells the peer which rule it broke and ends the tunnel.
 func (s *Stream) hangUp(err error) {
@@ -292,6 +296,7 @@ func (s *Stream) goodbye() {
 		served := time.NewTimer(serveTime)
 		defer served.Stop()
 		select {
+		case <-s.inEnded:
 		case <-s.touched:
 		case <-served.C:
 			s.drain()
