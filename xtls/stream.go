@@ -174,6 +174,7 @@ func (s *streams) endpoint(c *Conn) (*e2e.Endpoint, error) {
 		s.e = e2e.New(c, e2e.Config{
 			Local: c.t.client.LocalAddr(), Peer: c.t.state.Peer, Opens: c.t.initiator(),
 			MaxStanza: cfg.MaxStanza, Log: c.t.client.log,
+			Cut:    fmt.Errorf("%w: the peer closed the tunnel in the middle of an XML stream: %w", ErrLost, io.ErrUnexpectedEOF),
 			Hangup: func() { _ = c.close(jingle.ReasonFailedApplication) },
 		})
 	}

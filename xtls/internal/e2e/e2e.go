@@ -87,6 +87,7 @@ type Config struct {
 	MaxStanza   int     // 0 means the constant
 	Log         logging.LeveledLogger
 	Hangup      func() // ends the tunnel after a violation; called by Read
+	Cut         error  // what Read returns when the tunnel ends in the middle of a stream
 }
 
 // An Endpoint is one end of the streams of a tunnel.

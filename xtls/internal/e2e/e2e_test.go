@@ -34,7 +34,7 @@ const header = `<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx
 
 func config() e2e.Config {
 	return e2e.Config{
-		Local: bob, Peer: alice, Hangup: func() {},
+		Local: bob, Peer: alice, Hangup: func() {}, Cut: io.ErrUnexpectedEOF,
 		Log: (&logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled}).NewLogger("test"),
 	}
 }

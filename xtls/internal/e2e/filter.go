@@ -87,7 +87,7 @@ func (f *filter) next() error {
 func (f *filter) readError(err error) error {
 	switch {
 	case errors.Is(f.in.err, io.EOF) && f.started:
-		return io.ErrUnexpectedEOF // the tunnel was closed, the stream was not
+		return f.cfg.Cut // the peer closed the tunnel, but not the stream
 	case f.in.err != nil:
 		return violation(f.in.err)
 	case errors.Is(err, errEncoding):
