@@ -52,7 +52,8 @@ type conversation struct {
 	conn    *xtls.Conn
 	stays   bool // until the peer has said everything, however long it is silent
 	session *xmpp.Session
-	served  chan error    // receives how the stream ended
+	served  chan struct{} // closed when the stream has ended
+	end     error         // how it ended; not to be read before
 	marks   bool          // the peer gives receipts
 	slots   chan struct{} // a token for each line on its way
 	moved   chan struct{} // holds one if a field below has changed
@@ -72,7 +73,7 @@ type sentLine struct {
 
 func newConversation(a *app, conn *xtls.Conn) *conversation {
 	return &conversation{
-		a: a, conn: conn, stays: !conn.State().Initiator, served: make(chan error, 1),
+		a: a, conn: conn, stays: !conn.State().Initiator, served: make(chan struct{}),
 		slots: make(chan struct{}, maxUnmarked), moved: make(chan struct{}, 1),
 		unmarked: make(map[string]sentLine), heard: time.Now(),
 	}
@@ -87,12 +88,16 @@ func (c *conversation) open(ctx context.Context) error {
 	}
 	c.session = session
 	handler := xtls.Protect(c.handlers(), c.a.ui.loggers())
-	go func() { c.served <- session.Serve(handler) }()
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	go func() {
+		defer close(c.served)
+		defer cancel() // nobody would answer any more
+		c.end = session.Serve(handler)
+	}()
 	if err := session.Send(ctx, stanza.Presence{}.Wrap(nil)); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
 	found, err := disco.GetInfo(ctx, "", c.conn.State().Peer, session)
 	if err != nil {
 		c.a.ui.detail("asking %s what it can do: %s", c.conn.State().Peer, err)
@@ -233,9 +238,8 @@ func (c *conversation) run(ctx context.Context, local localEnd) error {
 			if err := c.session.Send(ctx, stanza.Presence{Type: stanza.UnavailablePresence}.Wrap(nil)); err != nil {
 				return err
 			}
-		case err := <-c.served:
-			c.served <- err
-			return c.ended(err)
+		case <-c.served:
+			return c.ended(c.end)
 		case <-late:
 			if n := c.onTheirWay(); n > 0 {
 				return &timeoutError{receiptTime, fmt.Sprintf("waiting for %d lines to arrive", n)}
