@@ -20,6 +20,7 @@
 //	failure_test.go      refusals and losses
 //	service_test.go      forwarded TCP services and ping
 //	library_test.go      the same as a Go developer sees it
+//	stream_test.go       XML streams in tunnels, and chats
 //	dishonest_test.go    a Prosody that tampers, by testdata/modules/mod_xtls_tamper.lua
 //	middle_test.go       somebody in the middle, on the embedded server
 //	bench_test.go        the figures of BENCHMARKS.md

@@ -63,7 +63,7 @@ const (
 	flushTime = 5 * time.Second
 )
 
-// ErrOpen: the stream before has not been closed by both ends.
+// ErrOpen means that the stream before has not been closed by both ends.
 var ErrOpen = errors.New("the stream in this tunnel is still open")
 
 // A Violation is a rule that the peer broke. It ends the stream and the tunnel.
