@@ -30,8 +30,9 @@ const headerTime = 30 * time.Second
 // Stream opens an end-to-end XML stream in a tunnel whose application is
 // [XMLStream], and returns it as a session: the end that dialled sends the first
 // header, the other one awaits it (XEP-0246, XEP-0247). Both ends call Stream once
-// they have the tunnel. Whatever mellium.im/xmpp and its packages do on a session
-// with a server they do on this one with the peer; there is nothing to negotiate.
+// they have the tunnel, and do not read or write the Conn itself any more. Whatever
+// mellium.im/xmpp and its packages do on a session with a server they do on this one
+// with the peer; there is nothing to negotiate.
 //
 // The caller serves the session, best with a handler that [Protect] has wrapped,
 // and closes it in this order, or leaves all of it to [Conn.Close]:

@@ -11,6 +11,9 @@
 // document types: RFC 6120 §11.1), takes what goes out without ever blocking the
 // writer (a bounded queue and one goroutine that drains it), and unblocks
 // everything when it is closed.
+//
+// Its parts, [Scanner] and [Writer], also stand below the XML streams in tunnels
+// (package e2e).
 package guard
 
 import (
