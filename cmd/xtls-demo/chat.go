@@ -65,7 +65,7 @@ func (a *app) chat(ctx context.Context, name string) error {
 		return err
 	}
 	defer e.Close()
-	conn, err := a.dial(est, e, peer, xtls.XMLStream())
+	conn, err := a.dialApp(est, e, peer, xtls.XMLStream())
 	if err != nil {
 		return err
 	}

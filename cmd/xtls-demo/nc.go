@@ -11,8 +11,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"example.org/xtls/xtls"
 )
 
 // errOutputGone: whoever read standard output has gone away. That is no news to
@@ -73,7 +71,7 @@ func (a *app) nc(ctx context.Context, name, service string) error {
 		return err
 	}
 	defer e.Close()
-	conn, err := a.dial(est, e, peer, xtls.Tunnel(service))
+	conn, err := a.dial(est, e, peer, service)
 	if err != nil {
 		return err
 	}

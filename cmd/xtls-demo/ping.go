@@ -68,7 +68,7 @@ func (a *app) ping(ctx context.Context, name string, count int, interval time.Du
 		return err
 	}
 	defer e.Close()
-	conn, err := a.dial(est, e, peer, xtls.Tunnel(pingService))
+	conn, err := a.dial(est, e, peer, pingService)
 	if err != nil {
 		return err
 	}

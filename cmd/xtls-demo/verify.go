@@ -87,7 +87,7 @@ func (a *app) verify(ctx context.Context, name, method string) error {
 		return err
 	}
 	defer e.Close()
-	conn, err := a.dial(est, e, peer, xtls.Tunnel(verifyService))
+	conn, err := a.dial(est, e, peer, verifyService)
 	if err != nil {
 		return err
 	}
