@@ -20,6 +20,7 @@
 //	failure_test.go      refusals and losses
 //	service_test.go      forwarded TCP services and ping
 //	library_test.go      the same as a Go developer sees it
+//	stream_test.go       XML streams in tunnels, and chats
 //	dishonest_test.go    a Prosody that tampers, by testdata/modules/mod_xtls_tamper.lua
 //	relay_test.go        SOCKS5 bytestreams through Prosody's relay
 //	middle_test.go       somebody in the middle, on the embedded server

@@ -29,6 +29,7 @@ import (
 // because a record may have left in part.
 type Conn struct {
 	t      *tunnel
+	xml    streams // of XML, if it carries one
 	closed atomic.Bool
 }
 
@@ -55,15 +56,21 @@ func (c *Conn) Write(p []byte) (int, error) {
 func (c *Conn) CloseWrite() error { return c.ioError("close", c.t.tls.CloseWrite()) }
 
 // Close says goodbye, waits some seconds at most for what was written to leave,
-// and ends the Jingle session. It unblocks Read and Write. The second Close
-// returns net.ErrClosed. An error means that something written did not arrive.
-func (c *Conn) Close() error {
+// and ends the Jingle session. An XML stream is closed before, and its end awaited.
+// It unblocks Read and Write. The second Close returns net.ErrClosed. An error means
+// that something written did not arrive.
+func (c *Conn) Close() error { return c.close(jingle.ReasonSuccess) }
+
+// close is Close; the peer is told the reason.
+func (c *Conn) close(r jingle.Reason) error {
+	c.xml.goodbye()
 	if c.closed.Swap(true) {
 		return net.ErrClosed
 	}
 	c.t.cancel(net.ErrClosed)
 	_ = c.t.tls.Close() // close_notify, then the carrier
-	c.t.terminate(jingle.ReasonSuccess)
+	c.xml.join()
+	c.t.terminate(r)
 	<-c.t.received
 	c.t.tasks.Wait()
 	c.t.client.forget(c)
@@ -81,7 +88,9 @@ func (c *Conn) Abort() {
 		return
 	}
 	c.t.hangUp(net.ErrClosed)
+	c.xml.abort()
 	_ = c.t.carrier.Close()
+	c.xml.join()
 	c.t.terminate(jingle.ReasonFailedApplication)
 	<-c.t.received
 	c.t.tasks.Wait()

@@ -120,6 +120,7 @@ func (c *Client) handleMessage(msg stanza.Message, t xmlstream.TokenReadEncoder)
 			Description *struct {
 				Service string `xml:"service,attr"`
 			} `xml:"urn:xmpp:xtls:tunnel:1 description"`
+			Stream *struct{} `xml:"urn:xmpp:jingle:apps:xmlstream:0 description"`
 		} `xml:"urn:xmpp:jingle-message:0 propose"`
 		Answer *struct {
 			ID string `xml:"id,attr"`
@@ -140,7 +141,7 @@ func (c *Client) handleMessage(msg stanza.Message, t xmlstream.TokenReadEncoder)
 		case f.answers <- msg.From:
 		default: // nobody has so many clients
 		}
-	case x.Question != nil && x.Question.Description != nil && len(x.Question.ID) <= maxService:
+	case x.Question != nil && (x.Question.Description != nil || x.Question.Stream != nil) && len(x.Question.ID) <= maxService:
 		c.mu.Lock()
 		listening := c.listener != nil
 		c.mu.Unlock()

@@ -89,7 +89,8 @@ func (l *Listener) Next(ctx context.Context) (*Offer, error) {
 	}
 }
 
-// Accept returns the next established tunnel; it implements [net.Listener]. A
+// Accept returns the next established tunnel of opaque octets; it implements
+// [net.Listener]. XML streams are refused: who takes them uses [Listener.Next]. A
 // tunnel that could not be established is only logged. Handshakes run side by
 // side, so a slow peer does not keep the others waiting.
 func (l *Listener) Accept() (net.Conn, error) {
@@ -123,6 +124,10 @@ func (l *Listener) acceptLoop() {
 		o, err := l.Next(l.ctx)
 		if err != nil {
 			return
+		}
+		if o.App.IsXMLStream() {
+			refuse(o.js, jingle.ReasonUnsupportedApplications)
+			continue
 		}
 		peer := o.Peer.Bare().String()
 		mu.Lock()

@@ -28,6 +28,11 @@ const (
 	NSExt = "urn:xmpp:xtls:1"
 
 	nsTunnel = "urn:xmpp:xtls:tunnel:1"
+	// nsStream is that of XEP-0247. draft-meyer-xmpp-e2e-encryption-02 lists it, and
+	// that of the precondition, in disco with another version, which means the same.
+	nsStream      = "urn:xmpp:jingle:apps:xmlstream:0"
+	nsStreamAlias = "urn:xmpp:jingle:apps:xmlstream:1"
+	nsAlias       = "urn:xmpp:jingle:security:xtls:1"
 )
 
 const (
@@ -40,7 +45,7 @@ const (
 
 // An App is what a tunnel carries: the application of the Jingle session.
 type App struct {
-	// Namespace of the <description/>; see [Tunnel].
+	// Namespace of the <description/>; see [Tunnel] and [XMLStream].
 	Namespace string
 	// Service names what is wanted of the peer, 1 to 64 characters of a-z 0-9 . _ -;
 	// "" means its default. Only tunnels of opaque octets have services.
@@ -50,6 +55,13 @@ type App struct {
 // Tunnel is the application of opaque octets, for a service of the peer or, with
 // "", whatever it offers by default.
 func Tunnel(service string) App { return App{Namespace: nsTunnel, Service: service} }
+
+// XMLStream is the application of an end-to-end XML stream (XEP-0247); see
+// [Stream].
+func XMLStream() App { return App{Namespace: nsStream} }
+
+// IsXMLStream reports whether the tunnel carries an XML stream.
+func (a App) IsXMLStream() bool { return a.Namespace == nsStream || a.Namespace == nsStreamAlias }
 
 // String returns the service, or the namespace where there is none.
 func (a App) String() string {
@@ -69,7 +81,12 @@ func (a App) canonical() string {
 }
 
 func (a App) check() error {
-	if a.Namespace != nsTunnel {
+	switch {
+	case a.IsXMLStream() && a.Service != "":
+		return errors.New("an XML stream has no services")
+	case a.IsXMLStream():
+		return nil
+	case a.Namespace != nsTunnel:
 		return fmt.Errorf("application %q is not supported", a.Namespace)
 	}
 	if len(a.Service) > maxService {
@@ -107,7 +124,7 @@ func parseApp(e jingle.Element) (App, error) {
 			return App{}, errors.New("empty service name")
 		}
 	}
-	if x.XMLName.Local != "description" || a.Namespace != nsTunnel {
+	if x.XMLName.Local != "description" || a.Namespace != nsTunnel && !a.IsXMLStream() {
 		return App{}, errUnsupportedApp
 	}
 	return a, a.check()

@@ -21,6 +21,10 @@
 // An application that has an XMPP session of its own uses [New] and [Handle]
 // instead of [Connect].
 //
+// A tunnel can carry an XML stream as well ([XMLStream], [Stream]): a session of
+// mellium.im/xmpp between the two clients, for messages, presence and requests that
+// no server reads.
+//
 // # Whom one talks to
 //
 // Both ends present self-signed certificates. Encryption alone does not say who
@@ -109,6 +113,10 @@ type Config struct {
 	// BlockSize is the most octets of the tunnel in one stanza, 256 to 65535; zero
 	// means 4096, which every server forwards.
 	BlockSize int
+
+	// MaxStanza bounds one stanza of the peer in an XML stream ([Stream]), in octets;
+	// zero means 262144. A peer that sends a larger one ends the tunnel.
+	MaxStanza int
 
 	// LoggerFactory makes the loggers of the scopes xtls, jingle, ibb and s5b. What is
 	// logged never holds keys, passwords or payload. Nil is silent.
@@ -233,6 +241,7 @@ func Handle(c *Client) mux.Option {
 		jingle.Handle(c.jingle)(m)
 		ibb.Handle(c.ibb)(m)
 		c.handleJMI(m)
+		refuseCertificates(m)
 		mux.Feature(features{})(m)
 	}
 }
@@ -245,7 +254,9 @@ func (features) ForFeatures(node string, f func(info.Feature) error) error {
 	if node != "" {
 		return nil
 	}
-	for _, ns := range []string{jingle.NS, ibb.NS, ibb.NSJingle, s5b.NSJingle, NS, NSExt, nsTunnel, nsJMI} {
+	for _, ns := range []string{
+		jingle.NS, ibb.NS, ibb.NSJingle, s5b.NSJingle, NS, nsAlias, NSExt, nsTunnel, nsStream, nsStreamAlias, nsJMI,
+	} {
 		if err := f(info.Feature{Var: ns}); err != nil {
 			return err
 		}

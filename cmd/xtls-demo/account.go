@@ -234,7 +234,11 @@ func (a *app) connectWith(ctx context.Context, owner jid.JID, acc account, cert 
 
 // dial finds the peer and opens a tunnel to a service of it.
 func (a *app) dial(ctx context.Context, e *endpoint, peer jid.JID, service string) (*xtls.Conn, error) {
-	app := xtls.Tunnel(service)
+	return a.dialApp(ctx, e, peer, xtls.Tunnel(service))
+}
+
+// dialApp is dial for any application.
+func (a *app) dialApp(ctx context.Context, e *endpoint, peer jid.JID, app xtls.App) (*xtls.Conn, error) {
 	found, err := e.Find(ctx, peer, app)
 	if err != nil {
 		return nil, a.during(ctx, "looking for "+printable(peer.String()), err)

@@ -164,17 +164,20 @@ output carries data (nc, serve --stdio), else on standard output. Each has a fie
   changed     a peer shows another key than the ones known, none of them verified
   closed      the end of a tunnel: octets sent and received, code and why
   code        a one-time code to read to the peer's user, who types it: display
+  delivered   of chat: a line has reached the peer, counted from 1 (n)
   demo        one fact of the demonstration
   facts       what is remembered of a peer: failed verifications, the day of a mismatch
   forgotten   keys of a peer were forgotten
   id          the own address and fingerprint
   listening   of server: where it listens
   log         a message of the library (-vv)
+  message     of chat: a line of the peer (body)
   new         a peer shows a key that is not known
   peer        a known key
   ping        one round trip, in milliseconds; with ping --load, whether under load
   pinned      a key was pinned by hand
-  ready       of serve: tunnels are taken from now on
+  presence    of chat: the peer is there, or has said everything (available)
+  ready       of serve and chat: tunnels are taken from now on
   refused     an offer that did not become a tunnel: code and why
   revoked     a key was revoked
   sas         the code to compare: b32, decimal, emoji

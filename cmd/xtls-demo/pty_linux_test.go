@@ -157,6 +157,43 @@ func TestQuestionInterrupted(t *testing.T) {
 	}
 }
 
+// Two people at two terminals chat: the question about the key comes first, what is
+// typed is marked, and what one writes the other reads.
+func TestChatOnTerminals(t *testing.T) {
+	dir, config := scene(t)
+	bob, alice := newSeat(t), newSeat(t)
+	wait := bob.command(t, dir, "chat", config("bob"))
+	call := alice.command(t, dir, "chat", "bob@localhost", config("alice"))
+	for s, cmd := range map[*seat]*exec.Cmd{bob: wait, alice: call} {
+		cmd.Stdin, cmd.Stdout = s.tty, s.tty
+	}
+	if err := wait.Start(); err != nil {
+		t.Fatal(err)
+	}
+	bob.mustAwait(t, "ready bob@localhost/")
+	if err := call.Start(); err != nil {
+		t.Fatal(err)
+	}
+	alice.mustAwait(t, `You are calling bob@localhost/[^ ]* \(a chat\)`)
+	alice.mustAwait(t, `Type "pin"`)
+	_, _ = io.WriteString(alice.keys, "pin\n")
+	bob.mustAwait(t, `A tunnel is wanted by alice@localhost/[^ ]* \(a chat\)`)
+	bob.mustAwait(t, `Type "pin"`)
+	_, _ = io.WriteString(bob.keys, "pin\n")
+	alice.mustAwait(t, "bob@localhost/.* is here")
+	_, _ = io.WriteString(alice.keys, "hello, bob\n")
+	alice.mustAwait(t, "✓ hello, bob\r\n")
+	bob.mustAwait(t, "alice@localhost: hello, bob\r\n")
+	_, _ = io.WriteString(bob.keys, "hello, alice\n\x04") // Ctrl-D
+	alice.mustAwait(t, "bob@localhost: hello, alice\r\n")
+	alice.mustAwait(t, "bob@localhost/.* has said everything")
+	_, _ = io.WriteString(alice.keys, "bye\n\x04")
+	bob.mustAwait(t, "alice@localhost: bye\r\n")
+	if a, b := codeOf(call.Wait()), codeOf(wait.Wait()); a != 0 || b != 0 {
+		t.Errorf("exit codes %d and %d\n%s\n%s", a, b, alice, bob)
+	}
+}
+
 // A password that is typed is not shown, and Ctrl-C leaves the terminal as it was.
 func TestPasswordOnTerminal(t *testing.T) {
 	dir, _ := scene(t)

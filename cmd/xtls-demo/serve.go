@@ -36,6 +36,7 @@ type serveFlags struct {
 	allow    []string
 	stdio    bool
 	once     bool
+	chat     bool // it is the verb chat, which takes one and nothing else
 	method   string
 }
 
@@ -74,6 +75,7 @@ type host struct {
 	services map[string]string   // TCP address by name
 	allow    map[string]struct{} // bare JIDs; nil: all
 	std      *stdio              // nil: standard input and output are not served
+	chat     bool                // std is for a chat
 	once     bool
 
 	end       context.CancelFunc // ends serving
@@ -90,7 +92,7 @@ type host struct {
 
 // newHost reads the flags.
 func (a *app) newHost(f serveFlags) (*host, error) {
-	h := &host{a: a, services: make(map[string]string), once: f.once, declining: make(chan struct{}, maxDeclining)}
+	h := &host{a: a, services: make(map[string]string), chat: f.chat, once: f.once, declining: make(chan struct{}, maxDeclining)}
 	for _, text := range f.services {
 		name, addr, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
@@ -124,7 +126,7 @@ func (a *app) newHost(f serveFlags) (*host, error) {
 		return nil, errCodeOnDataInput("serve --stdio")
 	}
 	a.method = f.method
-	if f.stdio {
+	if f.stdio || f.chat {
 		h.std = newStdio(a.streams)
 	}
 	return h, nil
@@ -221,6 +223,9 @@ func (h *host) admit(o *xtls.Offer) (func(context.Context, *xtls.Offer), error) 
 			return nil, errors.New("not among --allow")
 		}
 	}
+	if o.App.IsXMLStream() {
+		return h.admitChat()
+	}
 	name := o.App.Service
 	addr, named := h.services[name]
 	h.mu.Lock()
@@ -240,7 +245,7 @@ func (h *host) admit(o *xtls.Offer) (func(context.Context, *xtls.Offer), error) 
 	case name == verifyService:
 		h.tunnels++
 		return h.hold, nil
-	case name == "" && h.std == nil, name != "" && !named:
+	case name == "" && (h.std == nil || h.chat), name != "" && !named:
 		return nil, errors.New("no such service")
 	case h.busy && (name == "" || h.once):
 		return nil, errors.New("busy with another tunnel")
@@ -253,6 +258,21 @@ func (h *host) admit(o *xtls.Offer) (func(context.Context, *xtls.Offer), error) 
 		return h.serveStdio, nil
 	}
 	return func(ctx context.Context, o *xtls.Offer) { h.serveTCP(ctx, o, addr) }, nil
+}
+
+// admitChat decides about an XML stream.
+func (h *host) admitChat() (func(context.Context, *xtls.Offer), error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case !h.chat:
+		return nil, errors.New("no chat is served here")
+	case h.busy:
+		return nil, errors.New("busy with another chat")
+	}
+	h.tunnels++
+	h.busy = true
+	return h.serveChat, nil
 }
 
 // decline tells the peer no. If too many others have not even heard theirs, the
@@ -289,6 +309,9 @@ func (h *host) refused(o *xtls.Offer, err error) {
 }
 
 func serviceName(app xtls.App) string {
+	if app.IsXMLStream() {
+		return "(chat)"
+	}
 	if app.Service == "" {
 		return "(standard input and output)"
 	}

@@ -25,7 +25,10 @@ func introduction(v *xtls.Verification) string {
 		what = "A tunnel is wanted by"
 	}
 	service := "a tunnel"
-	if v.App.Service != "" {
+	switch {
+	case v.App.IsXMLStream():
+		service = "a chat"
+	case v.App.Service != "":
 		service = "service " + v.App.Service
 	}
 	return fmt.Sprintf("\n  %s %s (%s).\n  It shows the key  %s\n%s%s", what, printable(v.Peer.String()), printable(service),

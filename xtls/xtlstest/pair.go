@@ -86,6 +86,12 @@ func NewClient(t TB, s *Server, name string, cfg *xtls.Config) *xtls.Client {
 // this order. They are closed at the end of the test.
 func Tunnel(t TB, from, to *xtls.Client) (dialled, accepted *xtls.Conn) {
 	t.Helper()
+	return TunnelFor(t, from, to, xtls.Tunnel(""))
+}
+
+// TunnelFor is Tunnel for another application than opaque octets.
+func TunnelFor(t TB, from, to *xtls.Client, app xtls.App) (dialled, accepted *xtls.Conn) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), pairTime)
 	defer cancel()
 	l, err := to.Listen()
@@ -107,7 +113,7 @@ func Tunnel(t TB, from, to *xtls.Client) (dialled, accepted *xtls.Conn) {
 		conn, err := o.Accept(ctx)
 		accept <- end{conn, err}
 	}()
-	dialled, err = from.Dial(ctx, to.LocalAddr(), xtls.Tunnel(""))
+	dialled, err = from.Dial(ctx, to.LocalAddr(), app)
 	if err != nil {
 		cancel()
 		<-accept

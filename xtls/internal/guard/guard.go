@@ -11,6 +11,9 @@
 // document types: RFC 6120 §11.1), takes what goes out without ever blocking the
 // writer (a bounded queue and one goroutine that drains it), and unblocks
 // everything when it is closed.
+//
+// Its parts, [Scanner] and [Writer], also stand below the XML streams in tunnels
+// (package e2e).
 package guard
 
 import (
@@ -18,7 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,10 +43,10 @@ const (
 
 // Errors that end the connection.
 var (
-	ErrStanzaTooLarge = fmt.Errorf("guard: the server sent a stanza over %d octets", MaxStanza)
-	ErrTooDeep        = fmt.Errorf("guard: the server sent a stanza nested over %d deep", MaxDepth)
-	ErrRestrictedXML  = errors.New("guard: the server sent a comment, processing instruction or document type (RFC 6120 §11.1)")
-	ErrQueueFull      = fmt.Errorf("guard: the server does not read: over %d octets wait for it", MaxQueue)
+	ErrStanzaTooLarge = errors.New("guard: a stanza that is too large was received")
+	ErrTooDeep        = errors.New("guard: a stanza that is nested too deep was received")
+	ErrRestrictedXML  = errors.New("guard: a comment, processing instruction or document type was received (RFC 6120 §11.1)")
+	ErrQueueFull      = errors.New("guard: the other side does not read what waits for it")
 	ErrPreAuth        = fmt.Errorf("guard: the server sent over %d octets before login was done", maxPreAuth)
 )
 
@@ -53,25 +56,18 @@ type Conn struct {
 	net.Conn
 
 	// Owned by the reader.
-	scan     scanner
+	scan     Scanner
 	counting bool // count stanzas rather than octets before login
 	preAuth  int
 	readErr  error
 
-	mu      sync.Mutex // protects the fields below
-	wake    *sync.Cond // something was queued, or the conn is closing
-	queue   []byte
-	err     error // set once: why the conn can no longer be written
-	closing bool
-	drained chan struct{} // closed when the writer has ended
+	out    *Writer
+	closed atomic.Bool
 }
 
 // New guards c and starts the goroutine that writes to it. Close ends it.
 func New(c net.Conn) *Conn {
-	g := &Conn{Conn: c, drained: make(chan struct{})}
-	g.wake = sync.NewCond(&g.mu)
-	go g.writeLoop()
-	return g
+	return &Conn{Conn: c, out: NewWriter(c, MaxQueue)}
 }
 
 // StartStream tells the guard that the next octet read is the first of the
@@ -79,7 +75,7 @@ func New(c net.Conn) *Conn {
 // It must be called by the reader.
 func (g *Conn) StartStream() {
 	g.counting = true
-	g.scan = scanner{}
+	g.scan = Scanner{MaxStanza: MaxStanza, MaxHeader: MaxStanza, MaxDepth: MaxDepth}
 }
 
 // ConnectionState returns the state of the TLS connection below, or the zero
@@ -117,7 +113,7 @@ func (g *Conn) Read(p []byte) (int, error) {
 
 func (g *Conn) check(p []byte) error {
 	if g.counting {
-		return g.scan.scan(p)
+		return g.scan.Scan(p)
 	}
 	if g.preAuth += len(p); g.preAuth > maxPreAuth {
 		return ErrPreAuth
@@ -128,71 +124,20 @@ func (g *Conn) check(p []byte) error {
 // Write queues p and returns; it never blocks. It fails once the connection has
 // failed or been closed, or if the server has not read MaxQueue octets.
 func (g *Conn) Write(p []byte) (int, error) {
-	g.mu.Lock()
-	switch {
-	case g.err != nil:
-		err := g.err
-		g.mu.Unlock()
-		return 0, err
-	case g.closing:
-		g.mu.Unlock()
-		return 0, net.ErrClosed
-	case len(g.queue)+len(p) > MaxQueue:
-		g.mu.Unlock()
-		g.fail(ErrQueueFull)
-		return 0, ErrQueueFull
+	n, err := g.out.Write(p)
+	if errors.Is(err, ErrQueueFull) {
+		g.closeNow()
 	}
-	g.queue = append(g.queue, p...)
-	g.wake.Signal()
-	g.mu.Unlock()
-	return len(p), nil
+	return n, err
 }
 
 // Full reports whether so much waits to be written that nothing that can wait
 // should be added. What is left is for answers, which cannot.
-func (g *Conn) Full() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.queue) > MaxQueue/2
-}
-
-// keepQueue is the largest queue buffer kept once it has been written.
-const keepQueue = 256 << 10
-
-func (g *Conn) writeLoop() {
-	defer close(g.drained)
-	var spare []byte
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for {
-		for len(g.queue) == 0 && g.err == nil && !g.closing {
-			g.wake.Wait()
-		}
-		if g.err != nil || len(g.queue) == 0 {
-			return
-		}
-		batch := g.queue
-		g.queue = spare[:0]
-		g.mu.Unlock()
-		_, err := g.Conn.Write(batch)
-		if spare = batch; cap(spare) > keepQueue {
-			spare = nil
-		}
-		g.mu.Lock()
-		if err != nil && g.err == nil {
-			g.err = err
-		}
-	}
-}
+func (g *Conn) Full() bool { return g.out.Waiting() > MaxQueue/2 }
 
 // fail closes the connection at once and makes every later call return err.
 func (g *Conn) fail(err error) {
-	g.mu.Lock()
-	if g.err == nil {
-		g.err = err
-	}
-	g.wake.Signal()
-	g.mu.Unlock()
+	g.out.Fail(err)
 	g.closeNow()
 }
 
@@ -209,18 +154,12 @@ func (g *Conn) closeNow() {
 // Close waits a moment for what was queued to leave, then closes the connection
 // and joins the writer. It unblocks Read.
 func (g *Conn) Close() error {
-	g.mu.Lock()
-	if g.closing {
-		g.mu.Unlock()
-		<-g.drained
+	if g.closed.Swap(true) {
+		<-g.out.Done()
 		return net.ErrClosed
 	}
-	g.closing = true
-	g.wake.Signal()
-	g.mu.Unlock()
-
 	timer := time.AfterFunc(flushTime, g.closeNow)
-	<-g.drained
+	g.out.Close()
 	timer.Stop()
 	_ = g.SetWriteDeadline(time.Now().Add(flushTime))
 	return g.Conn.Close()

@@ -4,11 +4,15 @@
 
 package guard
 
-// A scanner follows the nesting of an XML stream octet by octet, without
+// A Scanner follows the nesting of an XML stream octet by octet, without
 // building anything, and stops it where a stanza breaks a bound. It is not an
 // XML parser: what it lets through is still parsed strictly above it, so it
 // only has to count no less than the parser does.
-type scanner struct {
+type Scanner struct {
+	// Bounds, to be set before the first octet: octets of one stanza, and of
+	// everything before a stream's header is complete; nesting below the stream.
+	MaxStanza, MaxHeader, MaxDepth int
+
 	state   scanState
 	quote   byte // in an attribute value: the quote that ends it
 	slash   bool // the last octet of the tag was '/'
@@ -31,20 +35,33 @@ const (
 
 const cdataOpen = "[CDATA["
 
-// scan follows p and returns an error where a bound is broken.
-func (s *scanner) scan(p []byte) error {
+// Scan follows p and returns an error where a bound is broken: ErrStanzaTooLarge,
+// ErrTooDeep or ErrRestrictedXML. After an error the Scanner is of no use.
+func (s *Scanner) Scan(p []byte) error {
 	for _, c := range p {
-		if s.size++; s.size > MaxStanza {
-			return ErrStanzaTooLarge
-		}
-		if err := s.next(c); err != nil {
+		if err := s.Next(c); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *scanner) next(c byte) error {
+// Depth is the number of open elements, the stream itself included.
+func (s *Scanner) Depth() int { return s.depth }
+
+// Between reports whether the stream is between two of its elements, or has ended:
+// where something may be put in.
+func (s *Scanner) Between() bool { return s.depth <= 1 && s.state == inText }
+
+// Next follows one octet. See [Scanner.Scan].
+func (s *Scanner) Next(c byte) error {
+	limit := s.MaxStanza
+	if s.depth == 0 {
+		limit = s.MaxHeader
+	}
+	if s.size++; s.size > limit {
+		return ErrStanzaTooLarge
+	}
 	switch s.state {
 	case inText:
 		if c == '<' {
@@ -59,8 +76,13 @@ func (s *scanner) next(c byte) error {
 			s.close()
 		}
 	case inDecl:
-		if c == '>' {
-			s.state = inText
+		switch {
+		case c == '?':
+			s.matched = 1
+		case c == '>' && s.matched == 1: // only '?>' ends it for the parser above
+			s.state, s.matched = inText, 0
+		default:
+			s.matched = 0
 		}
 	case inBang:
 		if c != cdataOpen[s.matched] {
@@ -83,14 +105,14 @@ func (s *scanner) next(c byte) error {
 }
 
 // open decides what the octet after '<' begins.
-func (s *scanner) open(c byte) error {
+func (s *Scanner) open(c byte) error {
 	switch {
 	case c == '/':
 		s.state = inEnd
 	case c == '!' && s.depth > 1:
 		s.state, s.matched = inBang, 0
 	case c == '?' && s.depth == 0:
-		s.state = inDecl
+		s.state, s.matched = inDecl, 0
 	case c == '!', c == '?':
 		return ErrRestrictedXML
 	default:
@@ -99,7 +121,7 @@ func (s *scanner) open(c byte) error {
 	return nil
 }
 
-func (s *scanner) startTag(c byte) error {
+func (s *Scanner) startTag(c byte) error {
 	switch {
 	case s.quote != 0:
 		if c == s.quote {
@@ -110,7 +132,7 @@ func (s *scanner) startTag(c byte) error {
 		s.quote = c
 		s.slash = false
 	case c == '>':
-		if s.depth++; s.depth > MaxDepth+1 {
+		if s.depth++; s.depth > s.MaxDepth+1 {
 			return ErrTooDeep
 		}
 		s.state = inText
@@ -127,7 +149,7 @@ func (s *scanner) startTag(c byte) error {
 }
 
 // close ends the innermost element; with a stanza's end the count begins anew.
-func (s *scanner) close() {
+func (s *Scanner) close() {
 	s.state = inText
 	if s.depth > 0 {
 		s.depth--
