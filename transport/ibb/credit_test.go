@@ -53,8 +53,8 @@ func TestCredit(t *testing.T) {
 		{"same limit", peer, "limit='262144' sid='%s'", "result", ""},
 		{"backwards is ignored", peer, "limit='0' sid='%s'", "result", ""},
 		{"backwards to what was sent is ignored", peer, "limit='4' sid='%s'", "result", ""},
-		{"as far as can be true", peer, "limit='262148' sid='%s'", "result", ""},
-		{"beyond what was promised", peer, "limit='262149' sid='%s'", "cancel bad-request", "limit 262149, but only 4 octets were sent and 262144 announced"},
+		{"as far as can be true", peer, "limit='16777220' sid='%s'", "result", ""},
+		{"beyond what was promised", peer, "limit='16777221' sid='%s'", "cancel bad-request", "limit 16777221, but only 4 octets were sent and a window has at most 16777216"},
 		{"largest", peer, "limit='9223372036854775807' sid='%s'", "cancel bad-request", "limit 9223372036854775807"},
 		{"overflow", peer, "limit='9223372036854775808' sid='%s'", "cancel bad-request", `limit "9223372036854775808"`},
 		{"negative", peer, "limit='-1' sid='%s'", "cancel bad-request", `limit "-1"`},
@@ -96,7 +96,7 @@ func TestCreditInResult(t *testing.T) {
 		broken string
 	}{
 		{"another element acknowledges all the same", replace("<credit ", "<other ", "</credit>", "</other>"), ""},
-		{"beyond", replace(`limit="262144"`, `limit="262149"`), "limit 262149"},
+		{"beyond", replace(`limit="262144"`, `limit="16777221"`), "limit 16777221"},
 		{"no number", replace(`limit="262144"`, `limit="x"`), `limit "x"`},
 		{"of another stream", replace(`sid="`, `sid="x`), "credit for sid"},
 	} {
