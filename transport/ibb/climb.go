@@ -112,8 +112,7 @@ func (c *controller) change(s stage) {
 func (c *controller) try(s stage, chunk, window int) {
 	c.kept = c.cur
 	if chunk != c.cur.chunk {
-		// What Write accepts goes by the rate until there is another one.
-		c.cur = setting{chunk: chunk, rate: c.cur.rate}
+		c.cur = setting{chunk: chunk}
 	}
 	c.setWindow(window)
 	c.change(s)

@@ -24,6 +24,9 @@ const (
 	// and one block: enough for a writer to be woken up in.
 	writeAhead = 10 * time.Millisecond
 
+	// trusted is of what has been carried the part (1/trusted) up to which this goes.
+	trusted = 4
+
 	// idleTrial is how long nobody may write during a trial before its result is worthless,
 	// idleRestart how long before the path is taken for another one, which gets no more than
 	// idleBlocks blocks at first.
@@ -58,7 +61,8 @@ type controller struct {
 	load      float64       // what was in flight, times the seconds it was
 	counted   time.Duration // until then
 
-	idling    bool // there is room, but nothing to send
+	pace      float64 // of the last block: weight acknowledged during its flight, per second
+	idling    bool    // there is room, but nothing to send
 	idleSince time.Duration
 	backedOff bool // since the last acknowledgement
 }
@@ -118,12 +122,13 @@ func (c *controller) room(n int) bool {
 
 // accept is how many octets Write should take ahead of their acknowledgement. What is accepted
 // delays whatever is written later, so it is little more than what may be in flight: one block,
-// and on a fast path what it carries in writeAhead.
+// and on a fast path what it carries in writeAhead. A path that is fast for the first blocks only,
+// as servers with limits are, has not carried enough for that.
 func (c *controller) accept() int {
 	if c.fixed {
 		return maxBuffer
 	}
-	return c.cur.window + c.cur.chunk + int(c.cur.rate*writeAhead.Seconds())
+	return c.cur.window + c.cur.chunk + int(min(c.pace*writeAhead.Seconds(), float64(c.delivered/trusted)))
 }
 
 // count keeps the load.
@@ -190,6 +195,7 @@ func (c *controller) acked(now time.Duration, n int, s stamp) {
 		return
 	}
 	rtt := max(now-s.at, time.Microsecond)
+	c.pace = float64(c.delivered-s.delivered) / rtt.Seconds()
 	if n == c.cur.chunk || c.messages {
 		c.cur.least.add(now, rtt)
 	}

@@ -142,8 +142,9 @@ func TestCreditUpdateIsRepeated(t *testing.T) {
 		a, b := r.connect(t, false) // b writes, a is the slow reader
 		r.undeliverable("credit", stanza.Wait, stanza.RemoteServerTimeout, func(n int) bool { return n < 5 })
 		want := pattern(4096)
-		mustWrite(t, b, want)
+		wait := write(t, b, want)
 		synctest.Wait()
+		defer wait()
 		if got := readString(t, a, len(want)); got != want {
 			t.Error("what was read differs from what was written")
 		}
@@ -159,7 +160,7 @@ func TestCreditUpdateRefused(t *testing.T) {
 			a.SetDeadline(time.Time{})
 			b.SetDeadline(time.Time{})
 			r.undeliverable("credit", typ, stanza.RecipientUnavailable, func(int) bool { return true })
-			mustWrite(t, b, pattern(4096))
+			mustWrite(t, b, pattern(1024+256)) // the window and a block
 			synctest.Wait()
 			got, err := readAll(a)
 			if refused, ok := errors.AsType[*ibb.RefusedError](err); !ok || refused.Op != "credit" || got != pattern(1024) {

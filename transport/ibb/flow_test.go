@@ -315,17 +315,14 @@ func TestInFlight(t *testing.T) {
 				r.stranger = tt.stranger
 				a, b := r.connect(t, false)
 				r.b.Hold(func(s jingletest.Stanza) bool { return s.Type == "result" })
-				written := make(chan error, 1)
-				go func() { _, err := a.Write([]byte(pattern(60_000))); written <- err }()
+				wait := write(t, a, pattern(60_000))
 				synctest.Wait()
 				if got := sentBlocks(r.a); got != tt.want {
 					t.Errorf("%d blocks in flight, want %d", got, tt.want)
 				}
 				r.b.Release()
 				readString(t, b, 60_000)
-				if err := <-written; err != nil {
-					t.Error(err)
-				}
+				wait()
 			})
 		})
 	}

@@ -14,7 +14,7 @@ const (
 	readingBlocks = 16
 
 	// mostIdle is the part of a reading (1/mostIdle) in which there may have been nothing to send.
-	mostIdle = 16
+	mostIdle = 4
 
 	// lateness is by how much, beside taking twice as long as without it, a trial may be behind
 	// before it is given up.
