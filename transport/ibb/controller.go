@@ -25,7 +25,7 @@ const (
 	writeAhead = 10 * time.Millisecond
 
 	// trusted is of what has been carried the part (1/trusted) up to which this goes.
-	trusted = 4
+	trusted = 16
 
 	// idleTrial is how long nobody may write during a trial before its result is worthless,
 	// idleRestart how long before the path is taken for another one, which gets no more than
@@ -128,7 +128,8 @@ func (c *controller) accept() int {
 	if c.fixed {
 		return maxBuffer
 	}
-	return c.cur.window + c.cur.chunk + int(min(c.pace*writeAhead.Seconds(), float64(c.delivered/trusted)))
+	blocks := 1 + c.cur.window/c.cur.unit() // whole ones: a part of one more would wait for the rest of it
+	return blocks*c.cur.chunk + int(min(c.pace*writeAhead.Seconds(), float64(c.delivered/trusted)))
 }
 
 // count keeps the load.

@@ -112,9 +112,9 @@ func (s *sender) next(now time.Duration, flush bool) (d due, ok bool) {
 	if n := len(blocks); n > 0 && blocks[n-1].n > s.proven {
 		return due{}, false
 	}
-	n, full := s.cut(flush)
-	if n == 0 && !full {
-		s.ctl.idle(now)
+	n := s.cut(flush)
+	if n == 0 && s.ctl.room(s.ctl.chunk()) {
+		s.ctl.idle(now) // the path is not what it waits for
 	}
 	return due{len(blocks), n}, n > 0
 }
@@ -154,33 +154,33 @@ func (s *sender) send(now time.Duration, d due) (num uint64, seq uint16, payload
 	return s.first + uint64(d.i), b.seq, s.q.at(off+s.span(*b)-b.n, b.n)
 }
 
-// cut returns how many octets the next block takes, 0 if none may be sent now. full tells that
-// the controller says so, and not that there is nothing to send.
-func (s *sender) cut(flush bool) (n int, full bool) {
+// cut returns how many octets the next block takes, 0 if none may be sent now.
+func (s *sender) cut(flush bool) int {
 	waiting := s.q.len() - s.cutLen
 	if waiting == 0 {
-		return 0, false
+		return 0
 	}
 	room := maxBlockSize
 	if s.credit > 0 {
 		room = int(min(uint64(room), s.limit-s.sent))
 	}
+	var n int
 	if s.messages {
 		if n = s.q.messageLen(s.cutLen); n > room {
-			return 0, false
+			return 0
 		}
 	} else {
 		chunk := s.ctl.chunk()
 		n = min(waiting, room, chunk)
 		// As in Nagle's algorithm, small writes gather while something is on its way.
 		if n < chunk && s.flight.len() > 0 && !flush {
-			return 0, false
+			return 0
 		}
 	}
-	if n > 0 && !s.ctl.room(n) {
-		return 0, true
+	if !s.ctl.room(n) {
+		return 0
 	}
-	return n, false
+	return n
 }
 
 // answered records the answer to block num: its new state. What is acknowledged without a gap
