@@ -25,6 +25,7 @@ import (
 
 	"example.org/xtls/xtls/internal/exchange"
 	"example.org/xtls/xtls/internal/guard"
+	"example.org/xtls/xtls/internal/socket"
 )
 
 // Errors of [Connect], to test for with errors.Is.
@@ -311,7 +312,7 @@ func dialAny(ctx context.Context, ends []endpoint) (net.Conn, bool, error) {
 		d := net.Dialer{Timeout: dialTime}
 		conn, err := d.DialContext(ctx, "tcp", e.addr)
 		if err == nil {
-			return conn, e.direct, nil
+			return socket.Tune(conn), e.direct, nil
 		}
 		errs = append(errs, err)
 	}
