@@ -25,6 +25,7 @@ import (
 
 	"example.org/xtls/xtls/internal/exchange"
 	"example.org/xtls/xtls/internal/guard"
+	"example.org/xtls/xtls/internal/lean"
 	"example.org/xtls/xtls/internal/socket"
 )
 
@@ -85,6 +86,9 @@ func connect(ctx context.Context, addr jid.JID, password string, cfg *Config, op
 	if err != nil {
 		_ = l.conn.Close()
 		return nil, err
+	}
+	if session.In().XMLNS == stanza.NSClient { // the namespace of what has none
+		l.conn.Intercept(lean.New(c.x, c.ibb, c.log))
 	}
 	handlers := append([]mux.Option{Handle(c), disco.Handle(), ping.Handle()}, opts...)
 	go c.serve(exchange.Guard(mux.New(stanza.NSClient, handlers...), c.log))

@@ -194,11 +194,11 @@ func newClient(s *xmpp.Session, cfg *Config, l *login) (*Client, error) {
 	}
 	c.digests = []fingerprint.Digest{c.fingerprint.Digest()}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	var full func() bool
+	var out exchange.Output
 	if l != nil {
-		full = l.conn.Full
+		out = l.conn
 	}
-	c.x = exchange.New(s, c.log, full)
+	c.x = exchange.New(s, c.log, out)
 	var err error
 	c.ibb, err = ibb.New(ibb.Config{Stanzas: c.x, BlockSize: cfg.BlockSize, Logger: cfg.logger("ibb")})
 	if err != nil {

@@ -11,6 +11,10 @@
 // document types: RFC 6120 §11.1), takes what goes out without ever blocking the
 // writer (a bounded queue and one goroutine that drains it), and unblocks
 // everything when it is closed.
+//
+// It also lets the few stanzas that are many past the session library: an
+// [Interceptor] may take stanzas before they are parsed, and what goes to
+// [Conn.WriteBulk] lets everything else go first.
 package guard
 
 import (
@@ -42,26 +46,23 @@ const (
 var (
 	ErrStanzaTooLarge = fmt.Errorf("guard: the server sent a stanza over %d octets", MaxStanza)
 	ErrTooDeep        = fmt.Errorf("guard: the server sent a stanza nested over %d deep", MaxDepth)
-	ErrRestrictedXML  = errors.New("guard: the server sent a comment, processing instruction or document type (RFC 6120 §11.1)")
+	ErrRestrictedXML  = errors.New("guard: a comment, processing instruction or document type in the stream (RFC 6120 §11.1)")
 	ErrQueueFull      = fmt.Errorf("guard: the server does not read: over %d octets wait for it", MaxQueue)
 	ErrPreAuth        = fmt.Errorf("guard: the server sent over %d octets before login was done", maxPreAuth)
 )
 
-// A Conn is a guarded net.Conn. Read must be called by one goroutine at a time;
-// everything else may be called concurrently.
+// A Conn is a guarded net.Conn. Read and ReadByte must be called by one goroutine at a
+// time; everything else may be called concurrently.
 type Conn struct {
 	net.Conn
-
-	// Owned by the reader.
-	scan     scanner
-	counting bool // count stanzas rather than octets before login
-	preAuth  int
-	readErr  error
+	in inbox // owned by the reader
 
 	mu      sync.Mutex // protects the fields below
 	wake    *sync.Cond // something was queued, or the conn is closing
-	queue   []byte
-	err     error // set once: why the conn can no longer be written
+	queue   []byte     // what the session wrote
+	written scanner    // follows it, to know where a stanza ends
+	bulk    lane       // what leaves between
+	err     error      // set once: why the conn can no longer be written
 	closing bool
 	drained chan struct{} // closed when the writer has ended
 }
@@ -75,11 +76,14 @@ func New(c net.Conn) *Conn {
 }
 
 // StartStream tells the guard that the next octet read is the first of the
-// stream on which stanzas arrive: from here on stanzas are bounded one by one.
-// It must be called by the reader.
+// stream on which stanzas arrive, and the next one written the first of the other
+// direction: from here on stanzas are bounded one by one. It must be called by the
+// reader.
 func (g *Conn) StartStream() {
-	g.counting = true
-	g.scan = scanner{}
+	g.in.startStream()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.written = scanner{}
 }
 
 // ConnectionState returns the state of the TLS connection below, or the zero
@@ -89,100 +93,6 @@ func (g *Conn) ConnectionState() tls.ConnectionState {
 		return tc.ConnectionState()
 	}
 	return tls.ConnectionState{}
-}
-
-// Read reads and checks. After a violation the connection is closed and every
-// Read returns the violation.
-func (g *Conn) Read(p []byte) (int, error) {
-	if g.readErr != nil {
-		return 0, g.readErr
-	}
-	n, err := g.Conn.Read(p)
-	if n > 0 {
-		if bad := g.check(p[:n]); bad != nil {
-			g.readErr = bad
-			g.fail(bad)
-			return 0, bad
-		}
-	}
-	if err != nil {
-		g.readErr = err
-		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() {
-			g.readErr = nil // the deadline may be moved
-		}
-	}
-	return n, err
-}
-
-func (g *Conn) check(p []byte) error {
-	if g.counting {
-		return g.scan.scan(p)
-	}
-	if g.preAuth += len(p); g.preAuth > maxPreAuth {
-		return ErrPreAuth
-	}
-	return nil
-}
-
-// Write queues p and returns; it never blocks. It fails once the connection has
-// failed or been closed, or if the server has not read MaxQueue octets.
-func (g *Conn) Write(p []byte) (int, error) {
-	g.mu.Lock()
-	switch {
-	case g.err != nil:
-		err := g.err
-		g.mu.Unlock()
-		return 0, err
-	case g.closing:
-		g.mu.Unlock()
-		return 0, net.ErrClosed
-	case len(g.queue)+len(p) > MaxQueue:
-		g.mu.Unlock()
-		g.fail(ErrQueueFull)
-		return 0, ErrQueueFull
-	}
-	g.queue = append(g.queue, p...)
-	g.wake.Signal()
-	g.mu.Unlock()
-	return len(p), nil
-}
-
-// Full reports whether so much waits to be written that nothing that can wait
-// should be added. What is left is for answers, which cannot.
-func (g *Conn) Full() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.queue) > MaxQueue/2
-}
-
-// keepQueue is the largest queue buffer kept once it has been written.
-const keepQueue = 256 << 10
-
-func (g *Conn) writeLoop() {
-	defer close(g.drained)
-	var spare []byte
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for {
-		for len(g.queue) == 0 && g.err == nil && !g.closing {
-			g.wake.Wait()
-		}
-		if g.err != nil || len(g.queue) == 0 {
-			return
-		}
-		batch := g.queue
-		g.queue = spare[:0]
-		g.mu.Unlock()
-		_, err := g.Conn.Write(batch)
-		if spare = batch; cap(spare) > keepQueue {
-			spare = nil
-		}
-		g.mu.Lock()
-		if err != nil && g.err == nil {
-			g.err = err
-		}
-	}
 }
 
 // fail closes the connection at once and makes every later call return err.

@@ -31,18 +31,42 @@ const (
 
 const cdataOpen = "[CDATA["
 
-// scan follows p and returns an error where a bound is broken.
-func (s *scanner) scan(p []byte) error {
-	for _, c := range p {
+// scan follows p to the end of a stanza, or of p, and returns how far that is, or
+// an error where a bound is broken.
+func (s *scanner) scan(p []byte) (int, error) {
+	for i, c := range p {
 		if s.size++; s.size > MaxStanza {
-			return ErrStanzaTooLarge
+			return i, ErrStanzaTooLarge
 		}
+		if err := s.next(c); err != nil {
+			return i, err
+		}
+		if s.depth > MaxDepth+1 {
+			return i, ErrTooDeep
+		}
+		if s.between() {
+			return i + 1, nil
+		}
+	}
+	return len(p), nil
+}
+
+// follow follows p, which is our own and need not keep to the bounds.
+func (s *scanner) follow(p []byte) error {
+	for _, c := range p {
 		if err := s.next(c); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// between tells whether the last octet was the last one of a stanza, or of the
+// stream header.
+func (s *scanner) between() bool { return s.size == 0 && s.depth == 1 }
+
+// outside tells whether a stanza may begin here: between, or after white space.
+func (s *scanner) outside() bool { return s.state == inText && s.depth == 1 }
 
 func (s *scanner) next(c byte) error {
 	switch s.state {
@@ -110,9 +134,7 @@ func (s *scanner) startTag(c byte) error {
 		s.quote = c
 		s.slash = false
 	case c == '>':
-		if s.depth++; s.depth > MaxDepth+1 {
-			return ErrTooDeep
-		}
+		s.depth++
 		s.state = inText
 		switch {
 		case s.slash:
