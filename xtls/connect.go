@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"mellium.im/sasl"
@@ -44,6 +45,7 @@ const streamClose = 2 * time.Second
 type login struct {
 	conn   *guard.Conn
 	served chan struct{} // closed when serving has ended
+	alive  sync.WaitGroup
 }
 
 // Connect logs in as addr and returns a Client on the new session. If addr has a
@@ -91,6 +93,7 @@ func connect(ctx context.Context, addr jid.JID, password string, cfg *Config, op
 		l.conn.Intercept(lean.New(c.x, c.ibb, c.log))
 	}
 	handlers := append([]mux.Option{Handle(c), disco.Handle(), ping.Handle()}, opts...)
+	l.alive.Go(func() { keepAlive(c.ctx, c.Limits().Idle, c.x.Send) })
 	go c.serve(exchange.Guard(mux.New(stanza.NSClient, handlers...), c.log))
 	return c, nil
 }
@@ -117,6 +120,7 @@ func (l *login) close(s *xmpp.Session) error {
 		_ = l.conn.Close()
 	}
 	<-l.served
+	l.alive.Wait()
 	_ = l.conn.Close()
 	return nil
 }
@@ -150,7 +154,7 @@ func (l *login) session(ctx context.Context, raw net.Conn, direct bool, addr jid
 		tlsCfg.ServerName = addr.Domainpart()
 	}
 	tlsCfg.MinVersion = max(tlsCfg.MinVersion, tls.VersionTLS12)
-	features := []xmpp.StreamFeature{l.startTLS(tlsCfg), l.sasl(password), bind(addr.Resourcepart())}
+	features := []xmpp.StreamFeature{l.startTLS(tlsCfg), l.sasl(password), streamLimits(), bind(addr.Resourcepart())}
 	state := xmpp.SessionState(0)
 	conn := raw
 	if direct {

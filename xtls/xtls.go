@@ -38,6 +38,7 @@
 package xtls
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -99,8 +100,9 @@ type Config struct {
 	// for none.
 	AllowDraft func(peer jid.JID) bool
 
-	// BlockSize is the most octets of the tunnel in one stanza, 256 to 65535; zero
-	// means 4096, which every server forwards.
+	// BlockSize is the most octets of the tunnel in one stanza, 256 to 65535. Zero
+	// means 4096, which every server forwards, or what suits the server if it has
+	// announced how large a stanza may be ([Limits]).
 	BlockSize int
 
 	// LoggerFactory makes the loggers of the scopes xtls, jingle and ibb. What is
@@ -200,7 +202,7 @@ func newClient(s *xmpp.Session, cfg *Config, l *login) (*Client, error) {
 	}
 	c.x = exchange.New(s, c.log, out)
 	var err error
-	c.ibb, err = ibb.New(ibb.Config{Stanzas: c.x, BlockSize: cfg.BlockSize, Logger: cfg.logger("ibb")})
+	c.ibb, err = ibb.New(ibb.Config{Stanzas: c.x, BlockSize: cmp.Or(cfg.BlockSize, c.Limits().blockSize()), Logger: cfg.logger("ibb")})
 	if err != nil {
 		return nil, err
 	}
