@@ -22,6 +22,8 @@ import (
 // those of xtls.Connect, with sessions of the caller's own on a connection as Go makes
 // it: the time of a login and of a dial, and the rate in blocks of 4096 and of 16384.
 // Prosody is at the far end of a link with an MTU of 1500.
+//
+//	go test ./integration -run '^$' -bench QuickAck -benchtime 1x -timeout 10m
 func BenchmarkQuickAck(b *testing.B) {
 	for _, rtt := range []time.Duration{0, 20 * time.Millisecond} {
 		b.Run("rtt="+rtt.String(), func(b *testing.B) {

@@ -53,8 +53,9 @@ type login struct {
 // connection is TLS with a verified certificate or there is none; ctx governs
 // connecting only. The options register handlers of the application's own.
 //
-// When the session is lost, [Client.Done] is closed and all tunnels end; there is
-// no reconnecting by itself.
+// If the server has announced that it ends idle streams (XEP-0478), the session is
+// kept alive with white space. When it is lost, [Client.Done] is closed and all
+// tunnels end; there is no reconnecting by itself.
 func Connect(ctx context.Context, addr jid.JID, password string, cfg *Config, opts ...mux.Option) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err

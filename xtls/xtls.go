@@ -175,8 +175,10 @@ type Client struct {
 //	go session.Serve(mux.New(stanza.NSClient, disco.Handle(), xtls.Handle(client)))
 //
 // [Connect] also protects the session against its server: stanzas of any size or
-// depth, stray text that ends the stream, writes that block reading. A session of
-// the caller's has only what the caller gives it.
+// depth, stray text that ends the stream, writes that block reading. And it is
+// faster: TCP segments are acknowledged at once (Linux), blocks of tunnels pass
+// beside the XML parser, and leave behind all other stanzas. A session of the caller's
+// has only what the caller gives it.
 func New(s *xmpp.Session, cfg *Config) (*Client, error) { return newClient(s, cfg, nil) }
 
 // newClient is New on a session below which l stands, or nothing.

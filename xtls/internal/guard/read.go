@@ -34,8 +34,8 @@ type inbox struct {
 	next, checked, end int
 	lean               Interceptor // nil for none
 
-	scan     scanner
-	counting bool // count stanzas rather than octets before login
+	scan     scanner // of the stream on which stanzas arrive, none before
+	counting bool    // count stanzas rather than octets before login
 	preAuth  int
 	err      error // returned once buf is empty
 }
@@ -89,7 +89,7 @@ func (g *Conn) advance() error {
 			}
 			continue
 		}
-		if in.lean != nil && in.counting && in.scan.between() {
+		if in.lean != nil && in.scan.between() {
 			taken, more := in.lean.Intercept(in.buf[in.next:in.end])
 			in.next += taken
 			in.checked = in.next

@@ -91,6 +91,8 @@ func seeds() []string {
 		strings.Replace(data(0, "QUJD"), "<data ", "<data xmlns:i='urn:x' ", 1),
 		strings.Replace(data(0, "QUJD"), "'set'", "'get'", 1),
 		strings.Repeat(data(0, full), 3),
+		data(0, full) + data(1, full) + data(2, full) + data(2, "QUJD") + data(3, full), // no room
+		strings.Replace(data(0, "QUJD"), "to='alba@isle.example/desk'", "to='@'", 1),
 		result(0, "") + result(0, "") + result(3, ""),
 		result(1, credit("S", "4500")) + result(0, credit("S", "300")),
 		result(0, credit("S", "4500")), result(0, credit("S", "4609")), result(0, credit("T", "5000")), result(0, credit("S", "-1")),
@@ -166,7 +168,7 @@ func run(t *testing.T, in string, taken *int) (o outcome) {
 		t.Fatal(err)
 	}
 	x := exchange.New(s, silent, g)
-	blocks, err := ibb.New(ibb.Config{Stanzas: x, BlockSize: 256, InFlight: 2})
+	blocks, err := ibb.New(ibb.Config{Stanzas: x, BlockSize: 256, InFlight: 2, ReceiveBuffer: 600})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +209,7 @@ func run(t *testing.T, in string, taken *int) (o outcome) {
 	// The rest of the time is for answers that were refused for now.
 	close(wire.more)
 	err = <-served
-	o.served = fmt.Sprint(err)
+	o.served, _, _ = strings.Cut(fmt.Sprint(err), " on line") // which syntax error may depend on the random ids
 	x.Close(errors.New("over"))
 	blocks.Close(errors.New("over"))
 	_ = conn.SetReadDeadline(time.Time{})
@@ -224,7 +226,9 @@ func run(t *testing.T, in string, taken *int) (o outcome) {
 			*s = strings.ReplaceAll(*s, id, fmt.Sprintf("ID%d", i))
 		}
 	}
-	o.written = stanzas(ownID.ReplaceAllString(written, `id="later"`))
+	o.written = slices.DeleteFunc(stanzas(ownID.ReplaceAllString(written, `id="later"`)), func(s string) bool {
+		return strings.Contains(s, "id=later to=") // whether a <close/> is sent depends on what ends first
+	})
 	slices.Sort(o.written)
 	return o
 }
