@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -28,6 +29,9 @@ type prosodyOptions struct {
 	settings []string // lines of its configuration, for that module
 
 	certificate string // the name in the certificate, if not the domain
+
+	host   string   // where it listens, if not on loopback
+	within []string // what runs it, such as ip netns exec NAME
 }
 
 // domain is the one that all servers of the tests serve.
@@ -70,7 +74,8 @@ func startProsody(t testing.TB, opts prosodyOptions) *prosody {
 		if p.child == nil { // accounts are made before the first start
 			p.register(t, config, opts.accounts)
 		}
-		p.child = startChild(t, "prosody", exec.Command("prosody", "-F", "--config", config))
+		args := append(slices.Clone(opts.within), "prosody", "-F", "--config", config)
+		p.child = startChild(t, "prosody", exec.Command(args[0], args[1:]...))
 		if p.listens(opts) {
 			return p
 		}
@@ -105,7 +110,9 @@ func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 func (p *prosody) configure(t testing.TB, opts prosodyOptions) string {
 	t.Helper()
 	ports := freePorts(t, 3)
-	p.starttls, p.direct, p.relay = local(ports[0]), local(ports[1]), local(ports[2])
+	host := cmp.Or(opts.host, "127.0.0.1")
+	listens := func(i int) string { return net.JoinHostPort(host, fmt.Sprint(ports[i])) }
+	p.starttls, p.direct, p.relay = listens(0), listens(1), listens(2)
 	modules, err := filepath.Abs("testdata/modules")
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +143,7 @@ func (p *prosody) configure(t testing.TB, opts prosodyOptions) string {
 	line("plugin_paths = { %q }", modules)
 	line("modules_enabled = { \"%s\" }", strings.Join(enabled, "\"; \""))
 	line("modules_disabled = { %q; %q }", "offline", "s2s")
-	line("interfaces = { %q }", "127.0.0.1")
+	line("interfaces = { %q }", host)
 	line("c2s_ports = { %d }", ports[0])
 	line("c2s_direct_tls_ports = { %d }", ports[1])
 	line("authentication = %q  storage = %q  c2s_require_encryption = true", "internal_hashed", "internal")

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"mellium.im/sasl"
@@ -25,6 +26,8 @@ import (
 
 	"example.org/xtls/xtls/internal/exchange"
 	"example.org/xtls/xtls/internal/guard"
+	"example.org/xtls/xtls/internal/lean"
+	"example.org/xtls/xtls/internal/socket"
 )
 
 // Errors of [Connect], to test for with errors.Is.
@@ -42,6 +45,7 @@ const streamClose = 2 * time.Second
 type login struct {
 	conn   *guard.Conn
 	served chan struct{} // closed when serving has ended
+	alive  sync.WaitGroup
 }
 
 // Connect logs in as addr and returns a Client on the new session. If addr has a
@@ -49,8 +53,9 @@ type login struct {
 // connection is TLS with a verified certificate or there is none; ctx governs
 // connecting only. The options register handlers of the application's own.
 //
-// When the session is lost, [Client.Done] is closed and all tunnels end; there is
-// no reconnecting by itself.
+// If the server has announced that it ends idle streams (XEP-0478), the session is
+// kept alive with white space. When it is lost, [Client.Done] is closed and all
+// tunnels end; there is no reconnecting by itself.
 func Connect(ctx context.Context, addr jid.JID, password string, cfg *Config, opts ...mux.Option) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -85,7 +90,11 @@ func connect(ctx context.Context, addr jid.JID, password string, cfg *Config, op
 		_ = l.conn.Close()
 		return nil, err
 	}
+	if session.In().XMLNS == stanza.NSClient { // the namespace of what has none
+		l.conn.Intercept(lean.New(c.x, c.ibb, c.log))
+	}
 	handlers := append([]mux.Option{Handle(c), disco.Handle(), ping.Handle()}, opts...)
+	l.alive.Go(func() { keepAlive(c.ctx, c.Limits().Idle, c.x.Send) })
 	go c.serve(exchange.Guard(mux.New(stanza.NSClient, handlers...), c.log))
 	return c, nil
 }
@@ -112,6 +121,7 @@ func (l *login) close(s *xmpp.Session) error {
 		_ = l.conn.Close()
 	}
 	<-l.served
+	l.alive.Wait()
 	_ = l.conn.Close()
 	return nil
 }
@@ -145,7 +155,7 @@ func (l *login) session(ctx context.Context, raw net.Conn, direct bool, addr jid
 		tlsCfg.ServerName = addr.Domainpart()
 	}
 	tlsCfg.MinVersion = max(tlsCfg.MinVersion, tls.VersionTLS12)
-	features := []xmpp.StreamFeature{l.startTLS(tlsCfg), l.sasl(password), bind(addr.Resourcepart())}
+	features := []xmpp.StreamFeature{l.startTLS(tlsCfg), l.sasl(password), streamLimits(), bind(addr.Resourcepart())}
 	state := xmpp.SessionState(0)
 	conn := raw
 	if direct {
@@ -311,7 +321,7 @@ func dialAny(ctx context.Context, ends []endpoint) (net.Conn, bool, error) {
 		d := net.Dialer{Timeout: dialTime}
 		conn, err := d.DialContext(ctx, "tcp", e.addr)
 		if err == nil {
-			return conn, e.direct, nil
+			return socket.Tune(conn), e.direct, nil
 		}
 		errs = append(errs, err)
 	}

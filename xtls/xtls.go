@@ -42,6 +42,7 @@
 package xtls
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -110,8 +111,9 @@ type Config struct {
 	// Path says which ways tunnels may take; the zero value is the best there is.
 	Path Path
 
-	// BlockSize is the most octets of the tunnel in one stanza, 256 to 65535; zero
-	// means 4096, which every server forwards.
+	// BlockSize is the most octets of the tunnel in one stanza, 256 to 65535. Zero
+	// means 4096, which every server forwards, or what suits the server if it has
+	// announced how large a stanza may be ([Limits]).
 	BlockSize int
 
 	// MaxStanza bounds one stanza of the peer in an XML stream ([Stream]), in octets;
@@ -189,8 +191,10 @@ type Client struct {
 //	go session.Serve(mux.New(stanza.NSClient, disco.Handle(), xtls.Handle(client)))
 //
 // [Connect] also protects the session against its server: stanzas of any size or
-// depth, stray text that ends the stream, writes that block reading. A session of
-// the caller's has only what the caller gives it.
+// depth, stray text that ends the stream, writes that block reading. And it is
+// faster: TCP segments are acknowledged at once (Linux), blocks of tunnels pass
+// beside the XML parser, and leave behind all other stanzas. A session of the caller's
+// has only what the caller gives it.
 func New(s *xmpp.Session, cfg *Config) (*Client, error) { return newClient(s, cfg, nil) }
 
 // newClient is New on a session below which l stands, or nothing.
@@ -211,13 +215,13 @@ func newClient(s *xmpp.Session, cfg *Config, l *login) (*Client, error) {
 	c.cfg.Certificate.Certificate = cfg.Certificate.Certificate[:1] // exactly one is sent (PROTOCOL.md section 6)
 	c.digests = []fingerprint.Digest{c.fingerprint.Digest()}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	var full func() bool
+	var out exchange.Output
 	if l != nil {
-		full = l.conn.Full
+		out = l.conn
 	}
-	c.x = exchange.New(s, c.log, full)
+	c.x = exchange.New(s, c.log, out)
 	var err error
-	c.ibb, err = ibb.New(ibb.Config{Stanzas: c.x, BlockSize: cfg.BlockSize, Logger: cfg.logger("ibb")})
+	c.ibb, err = ibb.New(ibb.Config{Stanzas: c.x, BlockSize: cmp.Or(cfg.BlockSize, c.Limits().blockSize()), Logger: cfg.logger("ibb")})
 	if err != nil {
 		return nil, err
 	}

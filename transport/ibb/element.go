@@ -156,11 +156,16 @@ func appendData(dst []byte, sid string, seq uint16, payload []byte) []byte {
 // parseSeq reads the seq of a <data/> element, an unsigned 16-bit integer (XEP-0047 §2.2).
 func parseSeq(attrs []xml.Attr) (uint16, error) {
 	v, _ := attr(attrs, "", "seq")
-	n, err := strconv.ParseUint(v, 10, 16)
-	if err != nil {
+	seq, ok := seqNumber(v)
+	if !ok {
 		return 0, violation("XEP-0047 §2.2", "seq %s", quote(v))
 	}
-	return uint16(n), nil
+	return seq, nil
+}
+
+func seqNumber(s string) (seq uint16, ok bool) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return uint16(n), err == nil
 }
 
 // maxText is how much text a <data/> element of a stream may have, in octets: the base64 of a
@@ -223,8 +228,15 @@ type credit struct {
 	limit uint64
 }
 
-func (c credit) render() []byte {
-	return fmt.Appendf(nil, `<credit xmlns='%s' sid='%s' limit='%d'/>`, NSCredit, c.sid, c.limit)
+func (c credit) render() []byte { return c.append(nil) }
+
+// append renders c.
+func (c credit) append(dst []byte) []byte {
+	dst = append(dst, `<credit xmlns='`+NSCredit+`' sid='`...)
+	dst = append(dst, c.sid...)
+	dst = append(dst, `' limit='`...)
+	dst = strconv.AppendUint(dst, c.limit, 10)
+	return append(dst, `'/>`...)
 }
 
 // TokenReader renders c for an answer.

@@ -130,12 +130,59 @@ func (c *Conn) receive(r xml.TokenReader, attrs []xml.Attr) (xml.TokenReader, *s
 		// meets this too.
 		return nil, errFull
 	}
+	granted, ok := c.takeLocked(payload)
+	if !ok {
+		return nil, nil
+	}
+	return granted.TokenReader(), nil
+}
+
+// takeLocked takes the payload of the next block. If credit is used it returns what the answer
+// grants.
+func (c *Conn) takeLocked(payload []byte) (granted credit, ok bool) {
 	c.in.take(payload, !c.closed)
 	c.readable.Broadcast()
 	if !c.credit {
-		return nil, nil
+		return credit{}, false
 	}
-	return credit{c.sid, c.in.grant()}.TokenReader(), nil
+	return credit{c.sid, c.in.grant()}, true
+}
+
+// TakeData takes a <data/> that was read by other means than the handlers of [Handle], if it is
+// one that they would take: the next block of an open stream with peer, whole and in its bounds.
+// The peer is a full JID in its canonical form; text is that of the element. If ok it has been
+// taken, and dst has the payload of the result appended. If not nothing has changed: the
+// stanza must go to the handler, which knows what is wrong and how to answer. It must be called
+// in the order in which stanzas came, like the handlers, by one goroutine at a time.
+func (t *Transport) TakeData(dst []byte, peer string, sid, seq, text []byte) (answer []byte, ok bool) {
+	t.mu.Lock()
+	c := t.streams[streamKey{peer, string(sid)}]
+	t.mu.Unlock()
+	if c == nil {
+		return dst, false
+	}
+	num, isNumber := seqNumber(string(seq))
+	size, opened := c.takesData()
+	if !isNumber || !opened || len(text) > maxText(size) {
+		return dst, false
+	}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	payload, err := strictBase64.AppendDecode((*buf)[:0], text)
+	*buf = payload
+	// Of the same length: no line breaks, which the decoder skips.
+	if err != nil || strictBase64.EncodedLen(len(payload)) != len(text) {
+		return dst, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil || c.in.check(num, payload) != nil || !c.in.fits(len(payload)) {
+		return dst, false
+	}
+	if granted, ok := c.takeLocked(payload); ok {
+		dst = granted.append(dst)
+	}
+	return dst, true
 }
 
 // takesData tells whether blocks are taken, and their greatest size.

@@ -49,7 +49,8 @@ type Config struct {
 	RateLimit int
 
 	// StanzaLimit is the size of the largest stanza, in octets, a client may send.
-	// One over ends its stream with policy-violation. Zero means DefaultStanzaLimit.
+	// One over ends its stream with policy-violation. It is announced (XEP-0478). Zero
+	// means DefaultStanzaLimit, which is not: few servers do.
 	StanzaLimit int
 
 	// QueueLimit is how many octets may wait for a client that does not read. One

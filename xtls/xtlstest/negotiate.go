@@ -248,7 +248,7 @@ func (s *Server) checkPlain(b64 []byte) (name, failure string) {
 // RFC 6120 §7.
 func (c *client) bind(account string) error {
 	err := c.openStream("<bind xmlns='" + nsBind + "'/><session xmlns='" + nsSession + "'><optional/></session>" +
-		limits(c.s.cfg.StanzaLimit))
+		c.s.limits)
 	if err != nil {
 		return err
 	}

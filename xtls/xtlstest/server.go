@@ -29,6 +29,7 @@ type Server struct {
 	cfg       Config
 	log       logging.LeveledLogger
 	domain    jid.JID
+	limits    string // what is announced to clients
 	creds     *credentials
 	startTLS  *tls.Config
 	directTLS *tls.Config
@@ -68,12 +69,17 @@ func Start(cfg Config) (*Server, error) {
 
 // newServer makes a server without ports.
 func newServer(cfg Config) (*Server, error) {
+	announced := ""
+	if cfg.StanzaLimit > 0 {
+		announced = limits(cfg.StanzaLimit)
+	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
 		cfg:      cfg,
+		limits:   announced,
 		log:      cfg.Logger,
 		closed:   make(chan struct{}),
 		accounts: make(map[string]*account),

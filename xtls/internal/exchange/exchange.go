@@ -12,6 +12,7 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/xml"
@@ -50,9 +51,9 @@ var ErrBusy = stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstrai
 // An Exchange sends requests over one session. All methods may be called
 // concurrently.
 type Exchange struct {
-	s    *xmpp.Session
-	log  logging.LeveledLogger
-	full func() bool
+	s   *xmpp.Session
+	log logging.LeveledLogger
+	out Output // nil on a session of the caller's
 
 	mu      sync.Mutex // protects the fields below
 	pending map[string]*request
@@ -65,14 +66,19 @@ type request struct {
 	timer *time.Timer
 }
 
+// An Output is the guard below a session.
+type Output interface {
+	// Full says that no more should be written now.
+	Full() bool
+	// WriteBulk writes a whole stanza that lets everything else go first.
+	WriteBulk(stanza []byte) error
+}
+
 // New returns an Exchange over s. Its handlers ([Exchange.Handle]) must be
-// installed where s is served, and Close be called when s has ended. full, if not
-// nil, says that no more should be written now.
-func New(s *xmpp.Session, log logging.LeveledLogger, full func() bool) *Exchange {
-	if full == nil {
-		full = func() bool { return false }
-	}
-	return &Exchange{s: s, log: log, full: full, pending: make(map[string]*request)}
+// installed where s is served, and Close be called when s has ended. Below s is out,
+// which may be nil.
+func New(s *xmpp.Session, log logging.LeveledLogger, out Output) *Exchange {
+	return &Exchange{s: s, log: log, out: out, pending: make(map[string]*request)}
 }
 
 // LocalAddr is the full JID of the session.
@@ -115,7 +121,7 @@ func (x *Exchange) start(typ stanza.IQType, to jid.JID, payload []byte, done fun
 	r := &request{to: to, done: done}
 	x.mu.Lock()
 	err := x.err
-	if err == nil && (len(x.pending) >= MaxPending || x.full()) {
+	if err == nil && (len(x.pending) >= MaxPending || x.out != nil && x.out.Full()) {
 		err = ErrBusy
 	}
 	if err == nil {
@@ -127,17 +133,35 @@ func (x *Exchange) start(typ stanza.IQType, to jid.JID, payload []byte, done fun
 		done(nil, err)
 		return id
 	}
-	if err := x.write(render(typ, to, id, payload)); err != nil {
+	if err := x.request(typ, to, id, payload); err != nil {
 		x.resolve(id, nil, fmt.Errorf("the XMPP session cannot be written: %w", err))
 	}
 	return id
 }
 
+// bulk is how the payload of a request begins that may wait behind everything else: a
+// block of an in-band bytestream (XEP-0047 §2.2).
+var bulk = []byte("<data ")
+
+// request writes one request.
+func (x *Exchange) request(typ stanza.IQType, to jid.JID, id string, payload []byte) error {
+	buf := stanzas.Get().(*[]byte)
+	defer stanzas.Put(buf)
+	*buf = appendIQ((*buf)[:0], typ, to, id, payload)
+	if x.out != nil && bytes.HasPrefix(payload, bulk) {
+		return x.out.WriteBulk(*buf)
+	}
+	return x.write(*buf)
+}
+
+// stanzas holds memory for rendering: both ways of writing copy.
+var stanzas = sync.Pool{New: func() any { return new([]byte) }}
+
 // Send writes one rendered stanza that needs no answer.
 func (x *Exchange) Send(stanza []byte) error { return x.write(stanza) }
 
-func render(typ stanza.IQType, to jid.JID, id string, payload []byte) []byte {
-	b := make([]byte, 0, len(payload)+160)
+// appendIQ appends a request.
+func appendIQ(b []byte, typ stanza.IQType, to jid.JID, id string, payload []byte) []byte {
 	b = append(b, `<iq xmlns="jabber:client" type="`...)
 	b = append(b, typ...)
 	b = append(b, `" id="`...)
@@ -232,6 +256,19 @@ func (x *Exchange) HandleIQ(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *x
 	}
 	x.resolve(iq.ID, reply, nil)
 	return nil
+}
+
+// Answered is HandleIQ for a result that was read by other means. It returns false,
+// and has done nothing, if nobody waits for it.
+func (x *Exchange) Answered(id []byte, from jid.JID, reply xml.TokenReader) bool {
+	x.mu.Lock()
+	r := x.pending[string(id)]
+	x.mu.Unlock()
+	if r == nil || !x.sameSender(r.to, from) {
+		return false
+	}
+	x.resolve(string(id), reply, nil)
+	return true
 }
 
 // sameSender reports whether an answer from `from` can be the answer of `to`. A

@@ -50,6 +50,12 @@ type wire struct {
 // session returns an Exchange over a session whose server is the test.
 func session(t *testing.T, opts ...mux.Option) (*exchange.Exchange, *wire) {
 	t.Helper()
+	return sessionOver(t, nil, opts...)
+}
+
+// sessionOver is session with an Output.
+func sessionOver(t *testing.T, out exchange.Output, opts ...mux.Option) (*exchange.Exchange, *wire) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +77,7 @@ func session(t *testing.T, opts ...mux.Option) (*exchange.Exchange, *wire) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := exchange.New(s, silent, nil)
+	x := exchange.New(s, silent, out)
 	w := &wire{t: t, conn: far, r: bufio.NewReader(far), served: make(chan error, 1)}
 	m := mux.New(stanza.NSClient, append(opts, x.Handle())...)
 	go func() { w.served <- s.Serve(exchange.Guard(m, silent)) }()
@@ -283,4 +289,70 @@ func TestNoAnswer(t *testing.T) {
 			t.Errorf("after %v: %v, want ErrNoAnswer after %v", time.Since(start), err, exchange.AnswerTime)
 		}
 	})
+}
+
+// An output is the guard below a session.
+type output struct {
+	full bool
+	bulk []string
+}
+
+func (o *output) Full() bool { return o.full }
+
+func (o *output) WriteBulk(stanza []byte) error {
+	o.bulk = append(o.bulk, string(stanza))
+	return nil
+}
+
+// TestBulk: blocks, and nothing else, let everything else go first; and while too much
+// waits no request is sent.
+func TestBulk(t *testing.T) {
+	out := &output{}
+	x, w := sessionOver(t, out)
+	answered := make(chan error, 3)
+	send := func(payload string) {
+		x.Go(stanza.SetIQ, peer, []byte(payload), func(_ xml.TokenReader, err error) { answered <- err })
+	}
+	const data = `<data xmlns='http://jabber.org/protocol/ibb' seq='0' sid='S'>QUJD</data>`
+	send(data)
+	send(`<database/>`)
+	if iq, raw := w.next(); !strings.Contains(raw, "<database/>") {
+		t.Errorf("%s was sent as usual (%s)", raw, iq.ID)
+	}
+	if len(out.bulk) != 1 || !strings.Contains(out.bulk[0], data) {
+		t.Fatalf("bulk: %q", out.bulk)
+	}
+	var iq stanza.IQ
+	if err := xml.Unmarshal([]byte(out.bulk[0]), &iq); err != nil || !iq.To.Equal(peer) || iq.Type != stanza.SetIQ {
+		t.Fatalf("%+v, %v", iq, err)
+	}
+	w.send(`<iq xmlns='jabber:client' type='result' id='%s' from='%s'/>`, iq.ID, peer)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	out.full = true
+	send(data)
+	if err := <-answered; !errors.Is(err, exchange.ErrBusy) || len(out.bulk) != 1 {
+		t.Errorf("with a full queue: %v, %d sent", err, len(out.bulk))
+	}
+}
+
+// TestAnswered: an answer that was read by other means is taken under the same
+// conditions.
+func TestAnswered(t *testing.T) {
+	x, w := session(t)
+	id, done := request(t, x, w, peer)
+	none := xml.NewDecoder(strings.NewReader(""))
+	if x.Answered([]byte(id), self, none) || x.Answered([]byte("x"), peer, none) {
+		t.Error("took an answer of somebody else, or to something else")
+	}
+	if !x.Answered([]byte(id), peer, xml.NewDecoder(strings.NewReader("<pong/>"))) {
+		t.Fatal("the answer was not taken")
+	}
+	if o := <-done; o.err != nil || o.reply != "pong" {
+		t.Errorf("outcome %+v", o)
+	}
+	if x.Answered([]byte(id), peer, none) {
+		t.Error("took a second answer")
+	}
 }

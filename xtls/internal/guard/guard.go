@@ -12,6 +12,10 @@
 // writer (a bounded queue and one goroutine that drains it), and unblocks
 // everything when it is closed.
 //
+// It also lets the few stanzas that are many past the session library: an
+// [Interceptor] may take stanzas before they are parsed, and what goes to
+// [Conn.WriteBulk] lets everything else go first.
+//
 // Its parts, [Scanner] and [Writer], also stand below the XML streams in tunnels
 // (package e2e).
 package guard
@@ -45,37 +49,34 @@ const (
 var (
 	ErrStanzaTooLarge = errors.New("guard: a stanza that is too large was received")
 	ErrTooDeep        = errors.New("guard: a stanza that is nested too deep was received")
-	ErrRestrictedXML  = errors.New("guard: a comment, processing instruction or document type was received (RFC 6120 §11.1)")
+	ErrRestrictedXML  = errors.New("guard: a comment, processing instruction or document type in the stream (RFC 6120 §11.1)")
 	ErrQueueFull      = errors.New("guard: the other side does not read what waits for it")
 	ErrPreAuth        = fmt.Errorf("guard: the server sent over %d octets before login was done", maxPreAuth)
 )
 
-// A Conn is a guarded net.Conn. Read must be called by one goroutine at a time;
-// everything else may be called concurrently.
+// A Conn is a guarded net.Conn. Read and ReadByte must be called by one goroutine at a
+// time; everything else may be called concurrently.
 type Conn struct {
 	net.Conn
-
-	// Owned by the reader.
-	scan     Scanner
-	counting bool // count stanzas rather than octets before login
-	preAuth  int
-	readErr  error
-
+	in     inbox // owned by the reader
 	out    *Writer
 	closed atomic.Bool
 }
 
 // New guards c and starts the goroutine that writes to it. Close ends it.
 func New(c net.Conn) *Conn {
-	return &Conn{Conn: c, out: NewWriter(c, MaxQueue)}
+	g := &Conn{Conn: c, out: NewWriter(c, MaxQueue)}
+	g.out.StartStream()
+	return g
 }
 
 // StartStream tells the guard that the next octet read is the first of the
-// stream on which stanzas arrive: from here on stanzas are bounded one by one.
-// It must be called by the reader.
+// stream on which stanzas arrive, and the next one written the first of the other
+// direction: from here on stanzas are bounded one by one. It must be called by the
+// reader.
 func (g *Conn) StartStream() {
-	g.counting = true
-	g.scan = Scanner{MaxStanza: MaxStanza, MaxHeader: MaxStanza, MaxDepth: MaxDepth}
+	g.in.startStream()
+	g.out.StartStream()
 }
 
 // ConnectionState returns the state of the TLS connection below, or the zero
@@ -87,49 +88,20 @@ func (g *Conn) ConnectionState() tls.ConnectionState {
 	return tls.ConnectionState{}
 }
 
-// Read reads and checks. After a violation the connection is closed and every
-// Read returns the violation.
-func (g *Conn) Read(p []byte) (int, error) {
-	if g.readErr != nil {
-		return 0, g.readErr
-	}
-	n, err := g.Conn.Read(p)
-	if n > 0 {
-		if bad := g.check(p[:n]); bad != nil {
-			g.readErr = bad
-			g.fail(bad)
-			return 0, bad
-		}
-	}
-	if err != nil {
-		g.readErr = err
-		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() {
-			g.readErr = nil // the deadline may be moved
-		}
-	}
-	return n, err
-}
-
-func (g *Conn) check(p []byte) error {
-	if g.counting {
-		return g.scan.Scan(p)
-	}
-	if g.preAuth += len(p); g.preAuth > maxPreAuth {
-		return ErrPreAuth
-	}
-	return nil
-}
-
 // Write queues p and returns; it never blocks. It fails once the connection has
-// failed or been closed, or if the server has not read MaxQueue octets.
+// failed or been closed, or if the server has not read MaxQueue octets. What is
+// written need not be whole stanzas.
 func (g *Conn) Write(p []byte) (int, error) {
 	n, err := g.out.Write(p)
-	if errors.Is(err, ErrQueueFull) {
+	if errors.Is(err, ErrQueueFull) || errors.Is(err, ErrRestrictedXML) {
 		g.closeNow()
 	}
 	return n, err
 }
+
+// WriteBulk queues one whole stanza that lets everything else go first: see
+// [Writer.WriteBulk].
+func (g *Conn) WriteBulk(stanza []byte) error { return g.out.WriteBulk(stanza) }
 
 // Full reports whether so much waits to be written that nothing that can wait
 // should be added. What is left is for answers, which cannot.

@@ -46,6 +46,23 @@ func (s *Scanner) Scan(p []byte) error {
 	return nil
 }
 
+// stanza follows p to the end of a stanza, or of p, and returns how far that is.
+func (s *Scanner) stanza(p []byte) (int, error) {
+	for i, c := range p {
+		if err := s.Next(c); err != nil {
+			return i, err
+		}
+		if s.ended() {
+			return i + 1, nil
+		}
+	}
+	return len(p), nil
+}
+
+// ended tells whether the last octet was the last one of a stanza, or of the stream
+// header.
+func (s *Scanner) ended() bool { return s.size == 0 && s.depth == 1 }
+
 // Depth is the number of open elements, the stream itself included.
 func (s *Scanner) Depth() int { return s.depth }
 

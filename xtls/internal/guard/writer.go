@@ -26,8 +26,10 @@ type Writer struct {
 	mu      sync.Mutex // protects the fields below
 	wake    *sync.Cond // something was queued or written, or the Writer is closing
 	queue   []byte
-	writing int   // octets of the batch that is being written
-	err     error // set once: why nothing can be written any more
+	stream  Scanner // follows it, if there is bulk, to know where a stanza ends
+	bulk    lane    // what leaves between
+	writing int     // octets of the batch that is being written
+	err     error   // set once: why nothing can be written any more
 	closing bool
 	drained chan struct{} // closed when the goroutine has ended
 }
@@ -51,9 +53,15 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return 0, w.err
 	case w.closing:
 		return 0, net.ErrClosed
-	case len(w.queue)+len(p) > w.limit:
+	case w.waitingLocked()+len(p) > w.limit:
 		w.failLocked(ErrQueueFull)
 		return 0, ErrQueueFull
+	}
+	if w.stream.MaxStanza > 0 {
+		if err := w.stream.Scan(p); err != nil {
+			w.failLocked(err)
+			return 0, err
+		}
 	}
 	w.queue = append(w.queue, p...)
 	w.wake.Broadcast()
@@ -86,8 +94,10 @@ func (w *Writer) waitLocked(n int) {
 func (w *Writer) Waiting() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.queue)
+	return w.waitingLocked()
 }
+
+func (w *Writer) waitingLocked() int { return len(w.queue) + w.bulk.len() }
 
 const (
 	// keepQueue is the largest queue buffer kept once it has been written.
@@ -102,14 +112,17 @@ func (w *Writer) loop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
-		for len(w.queue) == 0 && w.err == nil && !w.closing {
+		for w.err == nil && !w.closing && !w.dueLocked() {
 			w.wake.Wait()
 		}
-		if w.err != nil || len(w.queue) == 0 {
+		if w.err != nil || !w.dueLocked() {
 			return
 		}
 		batch := w.queue
 		w.queue = spare[:0]
+		if w.betweenLocked() {
+			batch = w.bulk.pop(batch)
+		}
 		for rest := batch; len(rest) > 0 && w.err == nil; {
 			w.writing = len(rest)
 			n := min(len(rest), piece)

@@ -1,0 +1,12 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+//go:build !linux
+
+package socket
+
+import "net"
+
+// Tune returns c: the options are Linux's own.
+func Tune(c net.Conn) net.Conn { return c }
