@@ -24,7 +24,7 @@ import (
 )
 
 // melliumSession logs in with nothing but mellium.im/xmpp.
-func melliumSession(b *testing.B, p *prosody, name string) *xmpp.Session {
+func melliumSession(b *testing.B, p *server, name string) *xmpp.Session {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -44,7 +44,7 @@ func melliumSession(b *testing.B, p *prosody, name string) *xmpp.Session {
 }
 
 // melliumContender is the ibb package of mellium.im/xmpp, with acknowledged stanzas.
-func melliumContender(b *testing.B, p *prosody, from, to string) contender {
+func melliumContender(b *testing.B, p *server, from, to string) contender {
 	b.Helper()
 	var handlers [2]ibb.Handler
 	var sessions [2]*xmpp.Session
@@ -102,7 +102,7 @@ func melliumContender(b *testing.B, p *prosody, from, to string) contender {
 
 // rawContender writes rendered stanzas to the server, without TLS inside them: as
 // fast as the server allows with blocks of this size and so many unanswered.
-func rawContender(b *testing.B, name string, p *prosody, from, to string, block, inFlight int) contender {
+func rawContender(b *testing.B, name string, p *server, from, to string, block, inFlight int) contender {
 	b.Helper()
 	sender, receiver := melliumSession(b, p, from), melliumSession(b, p, to)
 	data := base64.StdEncoding.EncodeToString(randomBytes(block))

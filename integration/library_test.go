@@ -23,7 +23,7 @@ import (
 )
 
 // libraryConfig is what a program that uses the library says about itself.
-func libraryConfig(t testing.TB, p *prosody, account jid.JID) *xtls.Config {
+func libraryConfig(t testing.TB, p *server, account jid.JID) *xtls.Config {
 	t.Helper()
 	id, err := fingerprint.NewIdentity(account)
 	if err != nil {
@@ -55,7 +55,7 @@ func authority(t testing.TB, file string) *x509.CertPool {
 }
 
 // connect logs a client of the library in. It is closed at the end of the test.
-func connect(t testing.TB, p *prosody, name string) *xtls.Client {
+func connect(t testing.TB, p *server, name string) *xtls.Client {
 	t.Helper()
 	account, err := jid.New(name, domain, "")
 	if err != nil {
