@@ -55,15 +55,23 @@ func authority(t testing.TB, file string) *x509.CertPool {
 }
 
 // connect logs a client of the library in. It is closed at the end of the test.
-func connect(t testing.TB, p *server, name string) *xtls.Client {
+func connect(t testing.TB, s *server, name string) *xtls.Client {
+	t.Helper()
+	return connectSized(t, s, name, 0)
+}
+
+// connectSized is connect with a BlockSize.
+func connectSized(t testing.TB, s *server, name string, block int) *xtls.Client {
 	t.Helper()
 	account, err := jid.New(name, domain, "")
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg := libraryConfig(t, s, account)
+	cfg.BlockSize = block
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := xtls.Connect(ctx, account, passwordOf(name), libraryConfig(t, p, account))
+	c, err := xtls.Connect(ctx, account, passwordOf(name), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
