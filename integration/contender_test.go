@@ -7,11 +7,12 @@ package integration_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -136,9 +137,6 @@ func (a *arrivals) await(total int64) error {
 	}
 }
 
-// rates are those of each contender, one for each round, in octets per second.
-type rates map[string][]float64
-
 // compete measures the contenders in turn, rounds times.
 func compete(b *testing.B, rounds int, t trial, contenders ...contender) rates {
 	b.Helper()
@@ -155,42 +153,56 @@ func compete(b *testing.B, rounds int, t trial, contenders ...contender) rates {
 	return all
 }
 
-// report adds the median rate of each contender to the results of a benchmark.
-func (r rates) report(b *testing.B) {
-	b.Helper()
-	b.ReportMetric(0, "ns/op") // it would only say how long all rounds took
-	for name, values := range r {
-		b.ReportMetric(median(values)/1e6, name+"-MB/s")
+// TestMeasure: a contender of a known rate is found to have it, and is at rest
+// afterwards.
+func TestMeasure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := contender{name: "steady", arrived: new(arrivals)}
+		var sent int64
+		c.send = func(ctx context.Context) error {
+			for ctx.Err() == nil {
+				time.Sleep(time.Millisecond)
+				sent += 1000
+				time.AfterFunc(time.Second, func() { c.arrived.add(1000) })
+			}
+			return c.arrived.await(sent)
+		}
+		for range 2 {
+			rate, err := c.measure(t.Context(), trial{settle: 2 * time.Second, window: 3 * time.Second})
+			if err != nil || rate < 0.99e6 || rate > 1.01e6 {
+				t.Errorf("rate = %.0f, %v", rate, err)
+			}
+			if got := c.arrived.count(); got != sent {
+				t.Errorf("%d of %d octets have arrived at the end", got, sent)
+			}
+		}
+	})
+}
+
+// TestMeasureFails: a contender that ends or loses something is an error.
+func TestMeasureFails(t *testing.T) {
+	broken := errors.New("broken")
+	for _, tc := range []struct {
+		name string
+		send func(ctx context.Context, a *arrivals) error
+		want error // nil: any
+	}{
+		{"error", func(context.Context, *arrivals) error { return broken }, broken},
+		{"ends", func(context.Context, *arrivals) error { return nil }, io.ErrUnexpectedEOF},
+		{"loses", func(ctx context.Context, a *arrivals) error {
+			<-ctx.Done()
+			return a.await(1)
+		}, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := new(arrivals)
+				c := contender{tc.name, a, func(ctx context.Context) error { return tc.send(ctx, a) }}
+				_, err := c.measure(t.Context(), trial{settle: time.Second, window: time.Second})
+				if err == nil || tc.want != nil && !errors.Is(err, tc.want) {
+					t.Errorf("error = %v, want %v", err, tc.want)
+				}
+			})
+		})
 	}
 }
-
-// ratio returns the median of what one contender reached of another one in the same
-// round: what else the machine does changes both.
-func (r rates) ratio(one, other string) float64 {
-	var ratios []float64
-	for i, rate := range r[one] {
-		ratios = append(ratios, rate/r[other][i])
-	}
-	return median(ratios)
-}
-
-// best returns which of these contenders has the highest median.
-func (r rates) best(contenders []contender) string {
-	return slices.MaxFunc(contenders, func(a, b contender) int {
-		return cmp.Compare(median(r[a.name]), median(r[b.name]))
-	}).name
-}
-
-// median returns the middle one of values, the upper one of two; zero if there is
-// none.
-func median[T float64 | time.Duration](values []T) T {
-	if len(values) == 0 {
-		return 0
-	}
-	values = slices.Clone(values)
-	slices.Sort(values)
-	return values[len(values)/2]
-}
-
-// milliseconds is d as a metric.
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

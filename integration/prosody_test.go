@@ -125,7 +125,7 @@ func configureProsody(t testing.TB, p *server, opts prosodyOptions) string {
 }
 
 // debugLog is the file with all stanzas, if they are logged by a Prosody.
-func (p *server) debugLog() string { return filepath.Join(p.dir, "debug.log") }
+func (s *server) debugLog() string { return filepath.Join(s.dir, "debug.log") }
 
 // registerProsody makes the accounts.
 func registerProsody(t testing.TB, config string, names []string) {
