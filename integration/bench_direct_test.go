@@ -76,15 +76,14 @@ func sshContender(b testing.TB) contender {
 	}}
 }
 
+// sshd is a whole path, on which it insists.
+const sshd = "/usr/sbin/sshd"
+
 // startSSHD starts an sshd that ends with the test and returns the configuration with
 // which ssh reaches it, as the host bench.
 func startSSHD(b testing.TB) (config string) {
 	b.Helper()
-	requirePrograms(b, "the benchmark needs OpenSSH (Debian and Ubuntu: apt-get install openssh-server openssh-client)", "ssh", "ssh-keygen", "sshd")
-	sshd, err := exec.LookPath("sshd") // it wants its whole path
-	if err != nil {
-		b.Fatal(err)
-	}
+	requirePrograms(b, "the benchmark needs OpenSSH (Debian and Ubuntu: apt-get install openssh-server openssh-client)", "ssh", "ssh-keygen", sshd)
 	me, err := osuser.Current()
 	if err != nil {
 		b.Fatal(err)

@@ -16,6 +16,8 @@ const (
 	plotRTT = 20 * time.Millisecond
 	// plotPings is how often a small message goes through the tunnel meanwhile.
 	plotPings = 50 * time.Millisecond
+	// plotRounds is how often all settings take their turn. What is shown is medians.
+	plotRounds = 3
 )
 
 // BenchmarkInFlight is the rate of rendered stanzas and the time until a block is
@@ -26,7 +28,7 @@ func BenchmarkInFlight(b *testing.B) {
 	var p plot
 	benchServers(b, func(b *testing.B, s *server) {
 		tunnel, ping := loadedTunnels(b, connect(b, s.behind(b, plotRTT, true), "alice"), connect(b, s.behind(b, plotRTT, true), "bob"))
-		pair := newRawPair(b, s, "carol", "dave", plotRTT, true)
+		pair := newRawPair(b, s, "alice", "bob", plotRTT, true)
 		for b.Loop() {
 			p.columns = append(p.columns, inFlight(b, s.name, pair, tunnel, ping))
 		}
@@ -41,27 +43,43 @@ func BenchmarkInFlight(b *testing.B) {
 // inFlight is one column of the plot.
 func inFlight(b *testing.B, server string, pair *rawPair, tunnel contender, ping func() (time.Duration, error)) plotColumn {
 	b.Helper()
-	t := trial{settle: 500 * time.Millisecond, window: time.Second}
-	column := plotColumn{title: fmt.Sprintf("%s, %v added", server, plotRTT)}
-	for _, block := range []int{1 << 10, 4 << 10, 16 << 10, 64 << 10} {
-		series := plotSeries{name: fmt.Sprintf("blocks of %d KiB", block>>10)}
-		row := series.name + ", MB/s and ms:"
+	column := plotColumn{title: fmt.Sprintf("%s, %s added", server, seconds(plotRTT.Seconds()))}
+	blocks := []int{1 << 10, 4 << 10, 16 << 10, 64 << 10}
+	all := make([][]*rawContender, len(blocks))
+	found := make(rates)
+	var trips []time.Duration
+	for i, block := range blocks {
 		for n := 1; n <= maxRawInFlight && n*block <= 4<<20; n *= 2 {
-			c := pair.contender(block, n)
-			rate := compete(b, 1, t, c.contender)[c.name][0]
-			series.points = append(series.points, plotPoint{float64(n * block), rate, c.roundTrip()})
-			row += fmt.Sprintf(" x%d %.2f %.0f", n, rate/1e6, milliseconds(c.roundTrip()))
+			all[i] = append(all[i], pair.contender(block, n))
+		}
+	}
+	for range plotRounds {
+		for _, series := range all {
+			for _, c := range series {
+				found[c.name] = append(found[c.name], compete(b, 1, trial{500 * time.Millisecond, time.Second}, c.contender)[c.name]...)
+			}
+		}
+		rate, took, err := load{trial{time.Second, 4 * time.Second}, ping, plotPings}.measure(b.Context(), tunnel)
+		if err != nil {
+			b.Fatal(err)
+		}
+		found[tunnel.name] = append(found[tunnel.name], rate)
+		trips = append(trips, took...)
+	}
+	for i, series := range all {
+		line := plotSeries{name: fmt.Sprintf("blocks of %s", kibi(float64(blocks[i])))}
+		row := line.name + ", MB/s and ms:"
+		for _, c := range series {
+			at := plotPoint{float64(c.inFlight * c.block), median(found[c.name]), c.roundTrip()}
+			line.points = append(line.points, at)
+			row += fmt.Sprintf(" x%d %.2f %.0f", c.inFlight, at.rate/1e6, milliseconds(at.trip))
 		}
 		b.Log(row)
-		column.series = append(column.series, series)
+		column.series = append(column.series, line)
 	}
-	rate, trips, err := load{trial{2 * time.Second, 5 * time.Second}, ping, plotPings}.measure(b.Context(), tunnel)
-	if err != nil {
-		b.Fatal(err)
-	}
-	column.rate, column.trip = rate, median(trips)
+	column.rate, column.trip = median(found[tunnel.name]), median(trips)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(rate/1e6, "xtls-MB/s")
+	b.ReportMetric(column.rate/1e6, "xtls-MB/s")
 	b.ReportMetric(milliseconds(column.trip), "xtls-ping-ms")
 	return column
 }

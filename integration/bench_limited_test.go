@@ -37,18 +37,17 @@ const (
 // 4096 octets, and the round trip of a small message in another tunnel of the same two
 // sessions meanwhile. Beside it the raw sender and how long its blocks wait.
 func BenchmarkLimited(b *testing.B) {
-	accounts := []string{"alice", "bob", "carol", "dave"}
 	b.Run("prosody", func(b *testing.B) {
-		limited(b, startProsody(b, prosodyOptions{accounts: accounts, limits: true}), prosodyLimit)
+		limited(b, startProsody(b, prosodyOptions{limits: true}), prosodyLimit)
 	})
 	b.Run("ejabberd", func(b *testing.B) {
-		limited(b, startEjabberd(b, ejabberdOptions{accounts: accounts, shaper: true}), ejabberdLimit)
+		limited(b, startEjabberd(b, ejabberdOptions{shaper: true}), ejabberdLimit)
 	})
 }
 
 func limited(b *testing.B, s *server, limit float64) {
 	tunnel, ping := loadedTunnels(b, connect(b, s, "alice"), connect(b, s, "bob"))
-	pair := newRawPair(b, s, "carol", "dave", 0, true)
+	pair := newRawPair(b, s, "alice", "bob", 0, true)
 	raw := []*rawContender{pair.contender(rawBlock, 1), pair.contender(rawBlock, 4)}
 	room := limit * rawBlock / float64(raw[0].stanza())
 	for b.Loop() {

@@ -206,3 +206,61 @@ func TestMeasureFails(t *testing.T) {
 		})
 	}
 }
+
+// TestContenders: whatever a tunnel is compared with carries octets, and nothing of it
+// is left on the way afterwards.
+func TestContenders(t *testing.T) {
+	t.Parallel()
+	const rtt = 4 * time.Millisecond
+	servers := map[string]*server{
+		"prosody":  startProsody(t, prosodyOptions{proxy65: true}),
+		"ejabberd": startEjabberd(t, ejabberdOptions{}),
+	}
+	for name, s := range servers {
+		t.Run(name, func(t *testing.T) {
+			tunnel, ping := loadedTunnels(t, connect(t, s.behind(t, rtt, true), "alice"), connect(t, s.behind(t, rtt, true), "bob"))
+			raw := newRawPair(t, s, "alice", "bob", rtt, true).contender(4096, 4)
+			for _, c := range []contender{
+				tunnel,
+				raw.contender,
+				newRawPair(t, s, "alice", "bob", 0, false).contender(65536, 2).contender,
+				melliumContender(t, s, "alice", "bob", rtt),
+				slixmppContender(t, s, "alice", "bob", rtt),
+			} {
+				carries(t, c, 0)
+			}
+			carries(t, relayContender(t, s, "alice", "bob"), relayHeld)
+			if trip := raw.roundTrip(); trip < rtt {
+				t.Errorf("a block is answered after %v although %v were added", trip, rtt)
+			}
+			rate, trips, err := load{trial{0, time.Second}, ping, rtt}.measure(t.Context(), tunnel)
+			if err != nil || rate == 0 || median(trips) < rtt {
+				t.Errorf("%s under load: %.0f octets/s, %v, %v", tunnel.name, rate, trips, err)
+			}
+		})
+	}
+	t.Run("direct", func(t *testing.T) {
+		carries(t, tlsContender(t), 0)
+		carries(t, sshContender(t), 0)
+	})
+}
+
+// carries lets c send twice and checks that it rests in between, when up to held
+// octets may still arrive.
+func carries(t *testing.T, c contender, held int64) {
+	t.Helper()
+	for range 2 {
+		before := c.arrived.count()
+		err := c.during(t.Context(), func(context.Context) error { return c.arrived.await(before + 100_000) })
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		before = c.arrived.count()
+		if err := pause(t.Context(), 50*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		if late := c.arrived.count() - before; late > held {
+			t.Errorf("%s: %d octets have arrived at rest", c.name, late)
+		}
+	}
+}

@@ -42,7 +42,7 @@ type plotPoint struct {
 const (
 	panelWidth, panelHeight = 340, 220
 	marginLeft, marginTop   = 64, 56
-	gapX, gapY              = 84, 34
+	gapX, gapY              = 84, 60
 	marginRight             = 24
 	marginBottom            = 84
 )
