@@ -218,6 +218,7 @@ func TestContenders(t *testing.T) {
 	}
 	for name, s := range servers {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			tunnel, ping := loadedTunnels(t, connect(t, s.behind(t, rtt, true), "alice"), connect(t, s.behind(t, rtt, true), "bob"))
 			raw := newRawPair(t, s, "alice", "bob", rtt, true).contender(1024, 4)
 			for _, c := range []contender{
@@ -240,6 +241,7 @@ func TestContenders(t *testing.T) {
 		})
 	}
 	t.Run("direct", func(t *testing.T) {
+		t.Parallel()
 		carries(t, tlsContender(t), 0)
 		carries(t, sshContender(t), 0)
 	})
