@@ -94,7 +94,7 @@ func couple(t testing.TB, server, ca string) (alice, bob *user) {
 }
 
 // prosodyCouple is a couple on a Prosody of their own.
-func prosodyCouple(t testing.TB, opts prosodyOptions) (p *prosody, alice, bob *user) {
+func prosodyCouple(t testing.TB, opts prosodyOptions) (p *server, alice, bob *user) {
 	t.Helper()
 	p = startProsody(t, opts)
 	alice, bob = couple(t, p.starttls, p.ca)

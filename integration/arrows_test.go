@@ -33,13 +33,14 @@ var arrows = map[string]struct{ pkg, mod []string }{
 	"sas":                    {},
 	"xtls/internal/guard":    {},
 	"xtls/internal/cpace":    {nil, []string{"filippo.io/edwards25519", "golang.org/x/text"}},
+	"xtls/internal/e2e":      {[]string{"xtls/internal/exchange", "xtls/internal/guard"}, []string{"mellium.im/xmpp", "mellium.im/xmlstream", "github.com/pion/logging"}},
 	"xtls/internal/exchange": {nil, []string{"mellium.im/xmpp", "mellium.im/xmlstream", "github.com/pion/logging"}},
 	"xtls/internal/lean":     {[]string{"transport/ibb", "xtls/internal/exchange"}, []string{"mellium.im/xmpp", "github.com/pion/logging"}},
 	"xtls/internal/socket":   {nil, []string{"golang.org/x/sys"}},
 	"xtls": {
 		[]string{
-			"fingerprint", "sas", "jingle", "transport", "transport/ibb", "xtls/internal/cpace", "xtls/internal/exchange",
-			"xtls/internal/guard", "xtls/internal/lean", "xtls/internal/socket",
+			"fingerprint", "sas", "jingle", "transport", "transport/ibb", "transport/s5b", "xtls/internal/cpace",
+			"xtls/internal/e2e", "xtls/internal/exchange", "xtls/internal/guard", "xtls/internal/lean", "xtls/internal/socket",
 		},
 		[]string{"mellium.im/xmpp", "mellium.im/xmlstream", "mellium.im/sasl", "github.com/pion/logging"},
 	},

@@ -5,13 +5,10 @@
 package integration_test
 
 import (
-	"context"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
 
-	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/mux"
 	"mellium.im/xmpp/stanza"
 
@@ -36,39 +33,26 @@ func BenchmarkQuickAck(b *testing.B) {
 			b.Run("dial/quick", func(b *testing.B) { setUp(b, connect(b, p, "a"), connect(b, p, "b")) })
 			b.Run("rate", func(b *testing.B) {
 				quick := func(name string) *xtls.Client { return connectSized(b, p, name, 16384) }
-				compareRates(b, 1<<20, map[string]contender{
-					"plain-4096":  tunnelContender(b, ownSession(b, p, "a", 4096), ownSession(b, p, "b", 4096)),
-					"quick-4096":  tunnelContender(b, connect(b, p, "c"), connect(b, p, "d")),
-					"plain-16384": tunnelContender(b, ownSession(b, p, "e", 16384), ownSession(b, p, "f", 16384)),
-					"quick-16384": tunnelContender(b, quick("g"), quick("h")),
-				})
+				named := func(name string, c contender) contender { c.name = name; return c }
+				for b.Loop() {
+					compete(b, benchRounds, directTrial(),
+						named("plain-4096", tunnelContender(b, ownSession(b, p, "a", 4096), ownSession(b, p, "b", 4096))),
+						named("quick-4096", tunnelContender(b, connect(b, p, "c"), connect(b, p, "d"))),
+						named("plain-16384", tunnelContender(b, ownSession(b, p, "e", 16384), ownSession(b, p, "f", 16384))),
+						named("quick-16384", tunnelContender(b, quick("g"), quick("h"))),
+					).report(b)
+				}
 			})
 		})
 	}
 }
 
-// connectSized is connect with blocks of another size.
-func connectSized(b *testing.B, p *prosody, name string, block int) *xtls.Client {
-	b.Helper()
-	account := jid.MustParse(name + "@" + domain)
-	cfg := libraryConfig(b, p, account)
-	cfg.BlockSize = block
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	c, err := xtls.Connect(ctx, account, passwordOf(name), cfg)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
 // ownSession is a client on a session that mellium.im/xmpp made.
-func ownSession(b *testing.B, p *prosody, name string, block int) *xtls.Client {
+func ownSession(b *testing.B, p *server, name string, block int) *xtls.Client {
 	b.Helper()
 	s := melliumSession(b, p, name)
 	cfg := libraryConfig(b, p, s.LocalAddr().Bare())
-	cfg.BlockSize = block
+	cfg.Path, cfg.BlockSize = xtls.PathInBand, block
 	c, err := xtls.New(s, cfg)
 	if err != nil {
 		b.Fatal(err)
@@ -84,7 +68,7 @@ func ownSession(b *testing.B, p *prosody, name string, block int) *xtls.Client {
 }
 
 // timeLogins reports the median time of a login of both kinds, in turn.
-func timeLogins(b *testing.B, p *prosody) {
+func timeLogins(b *testing.B, p *server) {
 	const logins = 20
 	times := make(map[string][]time.Duration)
 	for b.Loop() {
@@ -103,29 +87,5 @@ func timeLogins(b *testing.B, p *prosody) {
 	b.ReportMetric(0, "ns/op")
 	for kind, t := range times {
 		b.ReportMetric(float64(median(t).Microseconds())/1000, kind+"-ms")
-	}
-}
-
-// compareRates is compete with a size of its own.
-func compareRates(b *testing.B, size int, contenders map[string]contender) {
-	rates := make(map[string][]float64)
-	for b.Loop() {
-		for range benchRounds {
-			for name, c := range contenders {
-				ctx, cancel := context.WithTimeout(b.Context(), benchTime)
-				start := time.Now()
-				err := c.carry(ctx, size)
-				took := time.Since(start)
-				cancel()
-				if err != nil {
-					b.Fatal(fmt.Errorf("%s: %w", name, err))
-				}
-				rates[name] = append(rates[name], float64(size)/1e6/took.Seconds())
-			}
-		}
-	}
-	b.ReportMetric(0, "ns/op")
-	for name, r := range rates {
-		b.ReportMetric(median(r), name+"-MB/s")
 	}
 }

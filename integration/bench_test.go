@@ -5,7 +5,9 @@
 package integration_test
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"runtime"
 	"slices"
@@ -21,75 +23,110 @@ import (
 )
 
 const (
-	// benchSize is how much one round of one contender carries.
-	benchSize = 4 << 20
-	// benchChunk is how much one Write takes.
-	benchChunk = 64 << 10
+	// benchChunk is how much one Write takes: as much as io.Copy writes.
+	benchChunk = 32 << 10
 	// benchRounds is how often the contenders take their turn. Figures are medians.
 	benchRounds = 5
-	// benchTime bounds one round.
+	// finalists is how many settings of the raw sender go on from the sweep to that.
+	finalists = 3
+	// benchTime bounds what an idle machine does in some seconds.
 	benchTime = 2 * time.Minute
 )
 
-// A contender carries octets from one client to another one, somehow.
-type contender struct {
-	name string
-	// carry returns when size octets have arrived.
-	carry func(ctx context.Context, size int) error
+// addedRTTs are the delays of the contenders' ways: what is added to the round trip
+// of an acknowledgement.
+func addedRTTs() []time.Duration {
+	return []time.Duration{0, 20 * time.Millisecond, 100 * time.Millisecond}
 }
 
-// compete lets the contenders carry benchSize octets, in turn, and reports the median
-// rate of each.
-func compete(b *testing.B, contenders ...contender) {
-	rates := make(map[string][]float64)
+// benchServers runs f on each server, without rate limits.
+func benchServers(b *testing.B, f func(b *testing.B, s *server)) {
+	b.Run("prosody", func(b *testing.B) {
+		f(b, startProsody(b, prosodyOptions{proxy65: true}))
+	})
+	b.Run("ejabberd", func(b *testing.B) {
+		f(b, startEjabberd(b, ejabberdOptions{}))
+	})
+}
+
+// BenchmarkInBand is the rate of payload one way through each server, at each delay:
+// tunnels in blocks of the default and of the largest size, other implementations of
+// in-band bytestreams, and rendered stanzas without TLS inside. Of these a sweep over
+// block sizes and blocks in flight, with and without quick acknowledgements of TCP
+// segments, finds the best, which take part.
+func BenchmarkInBand(b *testing.B) {
+	benchServers(b, func(b *testing.B, s *server) {
+		for _, rtt := range addedRTTs() {
+			b.Run(fmt.Sprintf("rtt%d", rtt.Milliseconds()), func(b *testing.B) { inBand(b, s, rtt) })
+		}
+	})
+}
+
+// inBand is one row of BenchmarkInBand. All contenders share two accounts, but each has
+// sessions of its own.
+func inBand(b *testing.B, s *server, rtt time.Duration) {
+	// On the way of a tunnel segments are acknowledged at once, as xtls.Connect does.
+	client := func(name string, block int) *xtls.Client { return connectSized(b, s.behind(b, rtt, true), name, block) }
+	tunnel := tunnelContender(b, client("alice", 0), client("bob", 0))
+	large := tunnelContender(b, client("alice", maxBlock), client("bob", maxBlock))
+	large.name = fmt.Sprintf("xtls-%d", maxBlock)
+	contenders := []contender{
+		tunnel, large,
+		melliumContender(b, s, "alice", "bob", rtt),
+		slixmppContender(b, s, "alice", "bob", rtt),
+	}
+	plain, quick := newRawPair(b, s, "alice", "bob", rtt, false), newRawPair(b, s, "alice", "bob", rtt, true)
 	for b.Loop() {
-		for range benchRounds {
-			for _, c := range contenders {
-				ctx, cancel := context.WithTimeout(b.Context(), benchTime)
-				start := time.Now()
-				err := c.carry(ctx, benchSize)
-				took := time.Since(start)
-				cancel()
-				if err != nil {
-					b.Fatalf("%s: %v", c.name, err)
-				}
-				rates[c.name] = append(rates[c.name], benchSize/1e6/took.Seconds())
+		raw := sweep(b, rtt, plain, quick)
+		// A slow start is part of neither.
+		t := trial{settle: 500*time.Millisecond + 10*rtt, window: 1500*time.Millisecond + 5*rtt}
+		r := compete(b, benchRounds, t, append(contenders, raw...)...)
+		r.report(b)
+		best := r.best(raw)
+		b.ReportMetric(r.ratio(tunnel.name, best), "xtls/raw")
+		b.ReportMetric(r.ratio(large.name, best), large.name+"/raw")
+		b.ReportMetric(r.ratio(tunnel.name, "mellium"), "xtls/mellium")
+		b.ReportMetric(r.ratio(tunnel.name, "slixmpp"), "xtls/slixmpp")
+	}
+}
+
+// maxBlock is the largest block-size (XEP-0047 §2.1).
+const maxBlock = 65535
+
+// sweep tries every setting of the raw sender once and returns the best.
+func sweep(b *testing.B, rtt time.Duration, pairs ...*rawPair) []contender {
+	b.Helper()
+	var all []contender
+	found := make(rates)
+	t := trial{settle: 200*time.Millisecond + 4*rtt, window: 500*time.Millisecond + 4*rtt}
+	for _, p := range pairs {
+		for _, block := range []int{1 << 10, 4 << 10, 16 << 10, 64 << 10} {
+			row := fmt.Sprintf("raw, quick %v, blocks of %d, MB/s:", p.quick, block)
+			for _, inFlight := range []int{1, 4, 8, 16, 64} {
+				c := p.contender(block, inFlight).contender
+				all = append(all, c)
+				rate := compete(b, 1, t, c)[c.name]
+				found[c.name] = rate
+				row += fmt.Sprintf(" x%d %.2f", inFlight, rate[0]/1e6)
 			}
+			b.Log(row)
 		}
 	}
-	b.ReportMetric(0, "ns/op") // it would only say how long all rounds took
-	for name, r := range rates {
-		b.ReportMetric(median(r), name+"-MB/s")
-	}
-}
-
-func median[T float64 | time.Duration](values []T) T {
-	values = slices.Clone(values)
-	slices.Sort(values)
-	return values[len(values)/2]
-}
-
-// BenchmarkInBand is the rate of payload one way through Prosody: a tunnel, the ibb
-// package of mellium.im/xmpp, and rendered stanzas without TLS inside, with one and
-// with four of them unanswered.
-func BenchmarkInBand(b *testing.B) {
-	p := startProsody(b, prosodyOptions{accounts: []string{"alice", "bob", "carol", "dave", "erin", "frank"}})
-	compete(b,
-		tunnelContender(b, connect(b, p, "alice"), connect(b, p, "bob")),
-		melliumContender(b, p, "carol", "dave"),
-		rawContender(b, "raw-4096x1", p, "erin", "frank", 4096, 1),
-		rawContender(b, "raw-4096x4", p, "erin", "frank", 4096, 4),
-	)
+	slices.SortFunc(all, func(x, y contender) int { return cmp.Compare(found[y.name][0], found[x.name][0]) })
+	return all[:finalists]
 }
 
 // BenchmarkInBandEmbedded is the rate through the server of xtlstest.
 func BenchmarkInBandEmbedded(b *testing.B) {
 	pair := xtlstest.NewPair(b, xtlstest.Config{})
-	compete(b, tunnelContender(b, pair.Alice, pair.Bob))
+	c := tunnelContender(b, pair.Alice, pair.Bob)
+	for b.Loop() {
+		compete(b, benchRounds, trial{500 * time.Millisecond, 1500 * time.Millisecond}, c).report(b)
+	}
 }
 
 // tunnelContender is a tunnel between two clients.
-func tunnelContender(b *testing.B, from, to *xtls.Client) contender {
+func tunnelContender(b testing.TB, from, to *xtls.Client) contender {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -97,30 +134,39 @@ func tunnelContender(b *testing.B, from, to *xtls.Client) contender {
 	if err != nil {
 		b.Fatal(err)
 	}
+	return connContender(b, "xtls", dialled[0], accepted[0], 0)
+}
+
+// connContender is a connection with both ends here. It is closed at the end. Up to
+// held octets may stay on the way when nothing more is written.
+func connContender(b testing.TB, name string, out io.WriteCloser, in io.ReadCloser, held int64) contender {
+	b.Helper()
+	arrived := new(arrivals)
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = io.Copy(arrived, in) })
+	b.Cleanup(func() {
+		_ = out.Close()
+		_ = in.Close()
+		reading.Wait()
+	})
 	data := randomBytes(benchChunk)
-	return contender{"xtls", func(ctx context.Context, size int) error {
-		defer context.AfterFunc(ctx, func() { _ = dialled[0].Close() })()
-		var sending sync.WaitGroup
-		defer sending.Wait()
-		sending.Go(func() {
-			for sent := 0; sent < size; sent += len(data) {
-				if _, err := dialled[0].Write(data); err != nil {
-					return // the other end notices
-				}
+	var sent int64
+	return contender{name, arrived, func(ctx context.Context) error {
+		for ctx.Err() == nil {
+			n, err := out.Write(data)
+			sent += int64(n)
+			if err != nil {
+				return err
 			}
-		})
-		_, err := io.CopyN(io.Discard, accepted[0], int64(size))
-		return err
+		}
+		return arrived.await(sent - held)
 	}}
 }
 
 // BenchmarkSetUp is the time of one Dial between sessions that are online, and what
 // travels for it.
 func BenchmarkSetUp(b *testing.B) {
-	b.Run("Prosody", func(b *testing.B) {
-		p := startProsody(b, prosodyOptions{})
-		setUp(b, connect(b, p, "alice"), connect(b, p, "bob"))
-	})
+	benchServers(b, func(b *testing.B, s *server) { setUp(b, connect(b, s, "alice"), connect(b, s, "bob")) })
 	b.Run("embedded", func(b *testing.B) {
 		var seen stanzaCounter
 		pair := xtlstest.NewPair(b, xtlstest.Config{OnStanza: seen.count})

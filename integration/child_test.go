@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,14 +26,19 @@ type child struct {
 }
 
 // startChild starts cmd. At the end of the test it is killed, by its own process
-// id, and what it printed is shown if the test has failed.
+// id, and what it printed is shown if the test has failed. If cmd.Stdout is set, its
+// standard output goes there.
 func startChild(t testing.TB, name string, cmd *exec.Cmd) *child {
 	t.Helper()
 	c := &child{name: name, cmd: cmd, stdout: newOutput(), stderr: newOutput(), done: make(chan struct{})}
 	cmd.SysProcAttr = dieWithParent()
 	cmd.WaitDelay = patience // if somebody else still holds its output
 	stdin, err1 := cmd.StdinPipe()
-	stdout, err2 := cmd.StdoutPipe()
+	var stdout io.Reader = strings.NewReader("")
+	var err2 error
+	if cmd.Stdout == nil {
+		stdout, err2 = cmd.StdoutPipe()
+	}
 	stderr, err3 := cmd.StderrPipe()
 	for _, err := range []error{err1, err2, err3} {
 		if err != nil {

@@ -22,7 +22,12 @@ func randomBytes(n int) []byte {
 func TestMuchBothWays(t *testing.T) {
 	t.Parallel()
 	_, alice, bob := prosodyCouple(t, prosodyOptions{})
-	const size = 8 << 20
+	exchange(t, alice, bob, 8<<20)
+}
+
+// exchange has both send size octets at the same time and compares their SHA-256.
+func exchange(t *testing.T, alice, bob *user, size int) {
+	t.Helper()
 	hers, his := randomBytes(size), randomBytes(size)
 	serve := bob.serve("--stdio", "--once")
 	nc := alice.start("nc", bob.jid)

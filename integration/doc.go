@@ -3,16 +3,17 @@
 // licence that can be found in the LICENSE file.
 
 // Package integration has no code to import: its tests try the whole product, the
-// command line and the library, against a real Prosody.
+// command line and the library, against a real Prosody and a real ejabberd.
 //
-// Each test starts a Prosody of its own from a temporary directory, on free ports
+// Each test starts a server of its own from a temporary directory, on free ports
 // of loopback, as a child process that ends with the test, and runs the xtls-demo
 // that was built from this source as other child processes: what is tested is what
 // a user runs. Nothing here sleeps; everything waits for an event, within bounds,
 // and shows all that the processes printed if it does not come.
 //
-// The harness is in child_test.go (processes), prosody_test.go (the server),
-// program_test.go (xtls-demo) and account_test.go (its users). The cases are in
+// The harness is in child_test.go (processes), server_test.go, prosody_test.go and
+// ejabberd_test.go (the servers), program_test.go (xtls-demo) and account_test.go (its
+// users). The cases are in
 //
 //	hello_test.go        the session of the README, and what the server saw of it
 //	data_test.go         octets: many, one, none, half-closed
@@ -24,9 +25,13 @@
 //	dishonest_test.go    a Prosody that tampers, by testdata/modules/mod_xtls_tamper.lua
 //	relay_test.go        SOCKS5 bytestreams through Prosody's relay
 //	middle_test.go       somebody in the middle, on the embedded server
-//	bench_test.go        the figures of BENCHMARKS.md
+//	ejabberd_test.go     the session of the README through an ejabberd
 //
-// Without Prosody the tests are skipped and say what to install. With
+// The figures of BENCHMARKS.md come from bench_*_test.go: contenders (contender_test.go)
+// take turns behind delaying proxies (delay_test.go); statistics_test.go and
+// plot_test.go make figures and a picture of what was measured.
+//
+// Where a server or a peer is not installed its tests are skipped and say what to install. With
 // XTLS_INTEGRATION=required, as the script check of this directory sets it, that
 // is a failure.
 package integration

@@ -24,10 +24,10 @@ func TestHello(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name   string
-		server func(*prosody) string
+		server func(*server) string
 	}{
-		{"STARTTLS", func(p *prosody) string { return p.starttls }},
-		{"direct TLS", func(p *prosody) string { return "xmpps://" + p.direct }},
+		{"STARTTLS", func(p *server) string { return p.starttls }},
+		{"direct TLS", func(p *server) string { return "xmpps://" + p.direct }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			p := startProsody(t, prosodyOptions{stanzas: true})
@@ -81,7 +81,7 @@ func randomText() []byte {
 
 // checkServerLog checks that Prosody has logged the stanzas of the tunnels, and
 // nothing of what was in them.
-func checkServerLog(t *testing.T, p *prosody, secrets [][]byte) {
+func checkServerLog(t *testing.T, p *server, secrets [][]byte) {
 	t.Helper()
 	log, err := os.ReadFile(p.debugLog())
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 )
 
 // libraryConfig is what a program that uses the library says about itself.
-func libraryConfig(t testing.TB, p *prosody, account jid.JID) *xtls.Config {
+func libraryConfig(t testing.TB, p *server, account jid.JID) *xtls.Config {
 	t.Helper()
 	id, err := fingerprint.NewIdentity(account)
 	if err != nil {
@@ -55,15 +55,29 @@ func authority(t testing.TB, file string) *x509.CertPool {
 }
 
 // connect logs a client of the library in. It is closed at the end of the test.
-func connect(t testing.TB, p *prosody, name string) *xtls.Client {
+func connect(t testing.TB, s *server, name string) *xtls.Client {
+	t.Helper()
+	return connectBy(t, s, name, xtls.PathInBand, 0)
+}
+
+// connectSized is connect with a BlockSize.
+func connectSized(t testing.TB, s *server, name string, block int) *xtls.Client {
+	t.Helper()
+	return connectBy(t, s, name, xtls.PathInBand, block)
+}
+
+// connectBy is connect with a Path and a BlockSize.
+func connectBy(t testing.TB, s *server, name string, path xtls.Path, block int) *xtls.Client {
 	t.Helper()
 	account, err := jid.New(name, domain, "")
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg := libraryConfig(t, s, account)
+	cfg.Path, cfg.BlockSize = path, block
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := xtls.Connect(ctx, account, passwordOf(name), libraryConfig(t, p, account))
+	c, err := xtls.Connect(ctx, account, passwordOf(name), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -34,34 +35,15 @@ type prosodyOptions struct {
 	within []string // what runs it, such as ip netns exec NAME
 }
 
-// domain is the one that all servers of the tests serve.
-const domain = "localhost"
-
-// passwordOf is the password of an account.
-func passwordOf(name string) string { return "the password of " + name }
-
-// A prosody is a running server. Its child prints a line for each session.
-type prosody struct {
-	*child
-	dir      string
-	starttls string // HOST:PORT
-	direct   string // HOST:PORT of direct TLS
-	relay    string // HOST:PORT of proxy65
-	ca       string // file with the certificate, which is its own authority
-}
-
-// startAttempts is how often a Prosody is started until it gets its ports: they
-// are chosen before it starts, and somebody else may take one in between.
-const startAttempts = 5
-
-// startProsody starts a server that ends with the test.
-func startProsody(t testing.TB, opts prosodyOptions) *prosody {
+// startProsody starts a Prosody that ends with the test. It prints a line for each
+// session.
+func startProsody(t testing.TB, opts prosodyOptions) *server {
 	t.Helper()
-	requireProsody(t)
+	requirePrograms(t, "the integration tests need Prosody 0.12 (Debian and Ubuntu: apt-get install prosody)", "prosody", "prosodyctl")
 	if opts.accounts == nil {
 		opts.accounts = []string{"alice", "bob", "carol"}
 	}
-	p := &prosody{dir: t.TempDir()}
+	p := &server{dir: t.TempDir()}
 	for _, sub := range []string{"data", "certs"} {
 		if err := os.Mkdir(filepath.Join(p.dir, sub), 0o700); err != nil {
 			t.Fatal(err)
@@ -70,13 +52,13 @@ func startProsody(t testing.TB, opts prosodyOptions) *prosody {
 	name := cmp.Or(opts.certificate, domain)
 	p.ca = makeCertificate(t, filepath.Join(p.dir, "certs"), name, "proxy."+name)
 	for range startAttempts {
-		config := p.configure(t, opts)
+		config := configureProsody(t, p, opts)
 		if p.child == nil { // accounts are made before the first start
-			p.register(t, config, opts.accounts)
+			registerProsody(t, config, opts.accounts)
 		}
 		args := append(slices.Clone(opts.within), "prosody", "-F", "--config", config)
 		p.child = startChild(t, "prosody", exec.Command(args[0], args[1:]...))
-		if p.listens(opts) {
+		if prosodyListens(p, opts) {
 			return p
 		}
 		p.kill()
@@ -88,26 +70,8 @@ func startProsody(t testing.TB, opts prosodyOptions) *prosody {
 	return nil
 }
 
-// requireProsody skips the test where there is none, unless that is a failure.
-func requireProsody(t testing.TB) {
-	t.Helper()
-	for _, name := range []string{"prosody", "prosodyctl"} {
-		if _, err := exec.LookPath(name); err == nil {
-			continue
-		}
-		missing := name + " is not installed: the integration tests need Prosody 0.12 (Debian and Ubuntu: apt-get install prosody)"
-		if os.Getenv("XTLS_INTEGRATION") == "required" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
-}
-
-// local is the address of a port of loopback.
-func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-
-// configure chooses ports and writes the configuration; it returns the file.
-func (p *prosody) configure(t testing.TB, opts prosodyOptions) string {
+// configureProsody chooses ports and writes the configuration; it returns the file.
+func configureProsody(t testing.TB, p *server, opts prosodyOptions) string {
 	t.Helper()
 	ports := freePorts(t, 3)
 	host := cmp.Or(opts.host, "127.0.0.1")
@@ -167,11 +131,11 @@ func (p *prosody) configure(t testing.TB, opts prosodyOptions) string {
 	return name
 }
 
-// debugLog is the file with all stanzas, if they are logged.
-func (p *prosody) debugLog() string { return filepath.Join(p.dir, "debug.log") }
+// debugLog is the file with all stanzas, if they are logged by a Prosody.
+func (s *server) debugLog() string { return filepath.Join(s.dir, "debug.log") }
 
-// register makes the accounts.
-func (p *prosody) register(t testing.TB, config string, names []string) {
+// registerProsody makes the accounts.
+func registerProsody(t testing.TB, config string, names []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -183,8 +147,8 @@ func (p *prosody) register(t testing.TB, config string, names []string) {
 	}
 }
 
-// listens waits until the server says that its ports accept, and tries them.
-func (p *prosody) listens(opts prosodyOptions) bool {
+// prosodyListens waits until the server says that its ports accept, and tries them.
+func prosodyListens(p *server, opts prosodyOptions) bool {
 	services := map[string]string{"c2s": p.starttls, "c2s_direct_tls": p.direct}
 	if opts.proxy65 {
 		services["proxy65"] = p.relay
@@ -201,27 +165,5 @@ func (p *prosody) listens(opts prosodyOptions) bool {
 	if !up {
 		return false
 	}
-	for _, addr := range services {
-		conn, err := net.DialTimeout("tcp", addr, patience)
-		if err != nil {
-			return false
-		}
-		_ = conn.Close()
-	}
-	return true
-}
-
-// freePorts returns ports of loopback that nobody used a moment ago.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // after the last one, so that all differ
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
+	return accepts(slices.Collect(maps.Values(services))...)
 }

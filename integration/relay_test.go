@@ -13,7 +13,6 @@ import (
 	"io"
 	"net"
 	"regexp"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,7 +38,7 @@ type relayEnd struct {
 }
 
 // newRelayEnd logs a client in for the test.
-func newRelayEnd(t testing.TB, p *prosody, name string) relayEnd {
+func newRelayEnd(t testing.TB, p *server, name string) relayEnd {
 	t.Helper()
 	c := connect(t, p, name)
 	tr, err := s5b.New(s5b.Config{Stanzas: sessionStanzas{c}})
@@ -220,40 +219,4 @@ var padAttr = regexp.MustCompile(` (xmlns:x|x:pad)='[^']*'`)
 
 func (s plainSignal) Send(ctx context.Context, payload []byte) error {
 	return s.Signal.Send(ctx, padAttr.ReplaceAll(payload, nil))
-}
-
-// BenchmarkRelay is the rate of a carrier through Prosody's proxy65, framed, and of a
-// raw copy through the same.
-func BenchmarkRelay(b *testing.B) {
-	from, to := startRelay(b)
-	addrs := [2]jid.JID{from.addr, to.addr}
-	compete(b,
-		relayContender(b, "relay", from, to, addrs),
-		relayContender(b, "raw", plainMethod{from}, plainMethod{to}, addrs),
-	)
-}
-
-func relayContender(b *testing.B, name string, from, to transport.Method, addrs [2]jid.JID) contender {
-	b.Helper()
-	x, y, err := relayed(b.Context(), from, to, addrs)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { transporttest.Abort(x); transporttest.Abort(y) })
-	return contender{name, func(_ context.Context, size int) error {
-		var writing sync.WaitGroup
-		defer writing.Wait()
-		writing.Go(func() {
-			chunk := make([]byte, benchChunk)
-			for range size / benchChunk {
-				if _, err := x.Write(chunk); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-		// What the relay keeps back of a raw copy is not waited for.
-		_, err := io.CopyN(io.Discard, y, int64(size-8192))
-		return err
-	}}
 }

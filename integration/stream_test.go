@@ -57,7 +57,7 @@ func openStream(ctx context.Context, conn *xtls.Conn) (*streamClient, error) {
 }
 
 // streamThrough opens a tunnel for an XML stream through a server, and the stream.
-func streamThrough(ctx context.Context, t *testing.T, p *prosody, change func(*xtls.Config)) (alice, bob *streamClient) {
+func streamThrough(ctx context.Context, t *testing.T, p *server, change func(*xtls.Config)) (alice, bob *streamClient) {
 	t.Helper()
 	var clients []*xtls.Client
 	for _, name := range []string{"alice", "bob"} {

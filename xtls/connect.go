@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"mellium.im/sasl"
 	"mellium.im/xmpp"
 	"mellium.im/xmpp/disco"
 	"mellium.im/xmpp/jid"
@@ -155,7 +154,7 @@ func (l *login) session(ctx context.Context, raw net.Conn, direct bool, addr jid
 		tlsCfg.ServerName = addr.Domainpart()
 	}
 	tlsCfg.MinVersion = max(tlsCfg.MinVersion, tls.VersionTLS12)
-	features := []xmpp.StreamFeature{l.startTLS(tlsCfg), l.sasl(password), streamLimits(), bind(addr.Resourcepart())}
+	features := []xmpp.StreamFeature{l.startTLS(tlsCfg), l.sasl(password), streamLimits(), channelBindings(), bind(addr.Resourcepart())}
 	state := xmpp.SessionState(0)
 	conn := raw
 	if direct {
@@ -197,23 +196,6 @@ func (l *login) startTLS(cfg *tls.Config) xmpp.StreamFeature {
 		}
 		l.conn = guard.New(secured)
 		return mask, l.conn, nil
-	}
-	return f
-}
-
-// sasl is the library's SASL; after it, the guard counts stanzas.
-func (l *login) sasl(password string) xmpp.StreamFeature {
-	f := xmpp.SASL("", password,
-		sasl.ScramSha256Plus, sasl.ScramSha256, sasl.ScramSha1Plus, sasl.ScramSha1, sasl.Plain)
-	f.Necessary |= xmpp.Secure
-	negotiate := f.Negotiate
-	f.Negotiate = func(ctx context.Context, s *xmpp.Session, data any) (xmpp.SessionState, io.ReadWriter, error) {
-		mask, rw, err := negotiate(ctx, s, data)
-		if err != nil {
-			return mask, rw, fmt.Errorf("%w (%w)", ErrLogin, err)
-		}
-		l.conn.StartStream()
-		return mask, rw, nil
 	}
 	return f
 }
