@@ -33,8 +33,9 @@ var arrows = map[string]struct{ pkg, mod []string }{
 	"xtls/internal/guard":    {},
 	"xtls/internal/cpace":    {nil, []string{"filippo.io/edwards25519", "golang.org/x/text"}},
 	"xtls/internal/exchange": {nil, []string{"mellium.im/xmpp", "mellium.im/xmlstream", "github.com/pion/logging"}},
+	"xtls/internal/dtls":     {nil, []string{"github.com/pion/dtls/v2", "github.com/pion/logging", "golang.org/x/crypto"}},
 	"xtls": {
-		[]string{"fingerprint", "sas", "jingle", "transport", "transport/ibb", "xtls/internal/cpace", "xtls/internal/guard", "xtls/internal/exchange"},
+		[]string{"fingerprint", "sas", "jingle", "transport", "transport/ibb", "xtls/internal/cpace", "xtls/internal/dtls", "xtls/internal/guard", "xtls/internal/exchange"},
 		[]string{"mellium.im/xmpp", "mellium.im/xmlstream", "mellium.im/sasl", "github.com/pion/logging"},
 	},
 	"xtls/xtlstest": {

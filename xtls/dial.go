@@ -40,6 +40,10 @@ func (c *Client) dial(ctx context.Context, peer jid.JID, app App) (*Conn, error)
 		return nil, err
 	}
 	t := newTunnel(c, peer, app, true)
+	t.ours = c.security([]string{protocolVersion})
+	if c.cfg.Security == DTLS {
+		t.ours.setup = setupActive
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	carrier := t.connect(ctx)
@@ -62,10 +66,9 @@ func (t *tunnel) offer(ctx context.Context, c chan carrier) error {
 	if err != nil {
 		return err
 	}
-	t.ours = t.client.security([]string{protocolVersion})
 	js, err := t.client.jingle.Initiate(ctx, t.state.Peer, jingle.Content{
 		Creator: "initiator", Name: contentName,
-		Description: t.state.App.element(), Transport: payload, Security: t.ours.element(),
+		Description: t.state.App.element(), Transport: t.ours.withSetup(payload), Security: t.ours.element(),
 	})
 	if err != nil {
 		return t.client.initiateError(ctx, t.state.Peer, err)
@@ -128,6 +131,12 @@ func (t *tunnel) readAccept(ctx context.Context) error {
 	}
 	if app, err := parseApp(content.Description); err != nil || app != t.state.App {
 		return fmt.Errorf("%w: the peer accepted something else than was offered", ErrTampered)
+	}
+	if err := t.theirs.readSetup(content.Transport); err != nil {
+		return err
+	}
+	if err := checkAnsweredSetup(t.ours, t.theirs); err != nil {
+		return err
 	}
 	switch b := t.theirs.binding; {
 	case b == nil:

@@ -29,7 +29,7 @@ func (t *tunnel) connect(ctx context.Context) chan carrier {
 	done := make(chan carrier, 1)
 	go func() {
 		conn, err := t.client.ibb.Connect(ctx, &transport.Negotiation{
-			Peer: t.state.Peer, Initiator: t.initiator(), Signal: t.signal,
+			Peer: t.state.Peer, Initiator: t.initiator(), Messages: t.ours.wants() == DTLS, Signal: t.signal,
 		})
 		if err != nil {
 			err = fmt.Errorf("%w: %w", errTransport, err)

@@ -56,6 +56,7 @@ import (
 	"example.org/xtls/fingerprint"
 	"example.org/xtls/jingle"
 	"example.org/xtls/transport/ibb"
+	"example.org/xtls/xtls/internal/dtls"
 	"example.org/xtls/xtls/internal/exchange"
 )
 
@@ -84,6 +85,10 @@ type Config struct {
 	// Trust does not settle, and every verification.
 	Verify func(ctx context.Context, v *Verification) (Level, error)
 
+	// Security is what protects the tunnels that this end dials; zero means TLS. Offers of
+	// either are taken. DTLS needs an ECDSA or Ed25519 key.
+	Security Security
+
 	// MinLevel is the least level at which a tunnel is used; zero means
 	// LevelServerVouched.
 	MinLevel Level
@@ -103,7 +108,7 @@ type Config struct {
 	// means 4096, which every server forwards.
 	BlockSize int
 
-	// LoggerFactory makes the loggers of the scopes xtls, jingle and ibb. What is
+	// LoggerFactory makes the loggers of the scopes xtls, jingle, ibb and dtls. What is
 	// logged never holds keys, passwords or payload. Nil is silent.
 	LoggerFactory logging.LoggerFactory
 
@@ -123,6 +128,10 @@ func (c *Config) check() error {
 		return errors.New("xtls: Config.Certificate is required")
 	case c.Trust == nil:
 		return errors.New("xtls: Config.Trust is required")
+	case c.Security == DTLS:
+		return dtls.CheckKey(c.Certificate)
+	case c.Security != TLS:
+		return fmt.Errorf("xtls: Config.Security is %s", c.Security)
 	default:
 		return nil
 	}
@@ -232,7 +241,7 @@ func (features) ForFeatures(node string, f func(info.Feature) error) error {
 	if node != "" {
 		return nil
 	}
-	for _, ns := range []string{jingle.NS, ibb.NS, ibb.NSJingle, NS, NSExt, nsTunnel, nsJMI} {
+	for _, ns := range []string{jingle.NS, ibb.NS, ibb.NSJingle, NS, NSExt, nsTunnel, nsDTLS, nsJMI} {
 		if err := f(info.Feature{Var: ns}); err != nil {
 			return err
 		}

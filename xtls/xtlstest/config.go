@@ -13,6 +13,8 @@ import (
 
 	"github.com/pion/logging"
 	"mellium.im/xmpp/jid"
+
+	"example.org/xtls/xtls"
 )
 
 const (
@@ -66,6 +68,9 @@ type Config struct {
 	// client's TCP connection is closed without a word. Zero means never. See
 	// [Server.DropAfter] for a single client.
 	DropAfter int64
+
+	// Security is what the clients of [ClientConfig] dial with; zero means TLS.
+	Security xtls.Security
 
 	// Tamper makes the server dishonest: see [Tamper]. Nil means honest.
 	Tamper Tamper
