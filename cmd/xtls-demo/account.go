@@ -204,7 +204,8 @@ func (a *app) connectWith(ctx context.Context, owner jid.JID, acc account, cert 
 	}
 	g := a.newGate()
 	client, err := xtls.Connect(ctx, owner, acc.Password, &xtls.Config{
-		Certificate: cert, Trust: trust, Verify: g.verify, MinLevel: xtls.Level(a.set.minLevel),
+		Certificate: cert, Trust: trust, Verify: g.verify,
+		Security: xtls.Security(a.set.security), MinLevel: xtls.Level(a.set.minLevel),
 		LoggerFactory: a.ui.loggers(), Server: acc.Server, ServerTLS: verifyServer,
 	})
 	if err != nil {

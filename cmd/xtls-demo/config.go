@@ -63,6 +63,7 @@ func xdg(getenv func(string) string, name string, otherwise ...string) (string, 
 
 // A config is the content of config.toml.
 type config struct {
+	Security  *string `toml:"security"`
 	MinLevel  *string `toml:"min_level"`
 	AcceptNew *bool   `toml:"accept_new"`
 	Timeout   *string `toml:"timeout"`
@@ -92,6 +93,7 @@ func (c *config) values() []configValue {
 			vs = append(vs, configValue{key, strings.ReplaceAll(key, "_", "-"), text()})
 		}
 	}
+	add("security", c.Security != nil, func() string { return *c.Security })
 	add("min_level", c.MinLevel != nil, func() string { return *c.MinLevel })
 	add("accept_new", c.AcceptNew != nil, func() string { return strconv.FormatBool(*c.AcceptNew) })
 	add("timeout", c.Timeout != nil, func() string { return *c.Timeout })
@@ -122,7 +124,7 @@ func parseConfig(name string, text []byte) (config, error) {
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return config{}, &usageError{
 			fmt.Errorf("%s: %s: unknown key", name, unknown[0]),
-			"known are min_level, accept_new, timeout, json, quiet, verbose, and jid, password, server, server_ca under [account]",
+			"known are security, min_level, accept_new, timeout, json, quiet, verbose, and jid, password, server, server_ca under [account]",
 		}
 	}
 	return c, nil

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -75,7 +74,7 @@ func (a *app) ping(ctx context.Context, name string, count int, interval time.Du
 	defer conn.Close()
 	s := conn.State()
 	a.ui.result("%s", verbatim(fmt.Sprintf("%s  %s\npath %s, %s, %s, post-quantum %s", printable(s.Peer.String()), standing(s),
-		s.Transport, tls.VersionName(s.TLSVersion), s.Group, yesNo(s.PostQuantum()))))
+		s.Transport, s.Protocol(), s.Group, yesNo(s.PostQuantum()))))
 	times, err := a.pings(ctx, conn, count, interval)
 	a.summary(times)
 	return err

@@ -24,6 +24,7 @@ type settings struct {
 	server       string
 	serverCA     string
 	config       string
+	security     securityFlag
 	minLevel     levelFlag
 	acceptNew    bool
 	yesCode      bool
@@ -50,6 +51,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.server, "server", "", "`HOST:PORT` of the server (STARTTLS), or xmpps://HOST:PORT (direct TLS); default: looked up in DNS")
 	f.StringVar(&s.serverCA, "server-ca", "", "PEM `FILE` with the authority of the server's certificate (default: those of the system)")
 	f.StringVar(&s.config, "config", "", "keep all files in `DIR` (default: the XDG directories)")
+	f.Var(&s.security, "security", "what protects the tunnels that are opened from here: tls or dtls")
 	f.Var(&s.minLevel, "min-level", "least `LEVEL` at which a tunnel is used: vouched, pinned or verified")
 	f.BoolVar(&s.acceptNew, "accept-new", false, "pin the key of an unknown peer without asking")
 	f.BoolVar(&s.yesCode, "yes-code-from-stdin", false, "verify with what standard input says, a line for each code or password: for scripts")
@@ -71,6 +73,21 @@ func (l *levelFlag) Set(s string) error {
 		return fmt.Errorf("want vouched, pinned or verified")
 	}
 	*l = levelFlag(level)
+	return nil
+}
+
+// securityFlag is a flag whose values are the words of xtls.Security.
+type securityFlag xtls.Security
+
+func (s *securityFlag) String() string { return xtls.Security(*s).String() }
+func (s *securityFlag) Type() string   { return "SECURITY" }
+
+func (s *securityFlag) Set(text string) error {
+	security, err := xtls.ParseSecurity(text)
+	if err != nil {
+		return fmt.Errorf("want tls or dtls")
+	}
+	*s = securityFlag(security)
 	return nil
 }
 

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"fmt"
 	"strings"
 
@@ -26,7 +25,7 @@ func (a *app) tunnelUp(s xtls.State) {
 // tunnelEvent reports an established tunnel to programs.
 func (a *app) tunnelEvent(s xtls.State) {
 	a.ui.event("tunnel", "peer", s.Peer, "service", s.App.Service, "level", s.Level, "method", s.Method,
-		"path", s.Transport, "tls", tls.VersionName(s.TLSVersion), "group", s.Group, "pq", s.PostQuantum(),
+		"path", s.Transport, "tls", s.Protocol(), "group", s.Group, "pq", s.PostQuantum(),
 		"draft", s.Draft, "fingerprint", s.Fingerprint)
 }
 
@@ -41,7 +40,7 @@ func describe(s xtls.State) string {
 		quantum = "post-quantum"
 	}
 	path := strings.ReplaceAll(s.Transport, "inband", "in-band")
-	return fmt.Sprintf("%s%s: %s; %s, %s, %s (%s)", s.Peer, service, standing(s), path, tls.VersionName(s.TLSVersion), s.Group, quantum)
+	return fmt.Sprintf("%s%s: %s; %s, %s, %s (%s)", s.Peer, service, standing(s), path, s.Protocol(), s.Group, quantum)
 }
 
 // standing is what is known of the peer's key: NEW, PINNED or VERIFIED.
