@@ -18,6 +18,7 @@ import (
 	"time"
 
 	pion "github.com/pion/dtls/v2"
+	messages "github.com/pion/dtls/v2/pkg/protocol/handshake"
 	"github.com/pion/logging"
 )
 
@@ -216,6 +217,9 @@ func parseLeaf(raw [][]byte) (*x509.Certificate, error) {
 // inspect looks at the peer's messages for what pion does not tell: the application
 // protocol, and the curve.
 func (h *handshake) inspect(typ byte, body []byte) error {
+	if err := h.dryRun(typ, body); err != nil {
+		return err
+	}
 	switch typ {
 	case clientHello:
 		offered, err := clientProtocols(body)
@@ -238,6 +242,20 @@ func (h *handshake) inspect(typ byte, body []byte) error {
 		h.gate.group(body)
 	}
 	return nil
+}
+
+// dryRun has pion parse a message. What pion cannot parse it would wait for, for ever; and
+// should it panic over one, that had better be here than in a goroutine of its own.
+func (h *handshake) dryRun(typ byte, body []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("handshake message of type %d: %v", typ, r)
+		}
+	}()
+	size := []byte{byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}
+	whole := slices.Concat([]byte{typ}, size, make([]byte, 2+3), size, body)
+	m := messages.Handshake{KeyExchangeAlgorithm: h.suite.KeyExchangeAlgorithm()}
+	return m.Unmarshal(whole)
 }
 
 func (h *handshake) refuse(err error) {
