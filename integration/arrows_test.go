@@ -35,6 +35,7 @@ var arrows = map[string]struct{ pkg, mod []string }{
 	"xtls/internal/exchange": {nil, []string{"mellium.im/xmpp", "mellium.im/xmlstream", "github.com/pion/logging"}},
 	"xtls/internal/dtls":     {nil, []string{"github.com/pion/dtls/v2", "github.com/pion/logging", "golang.org/x/crypto"}},
 	"xtls/internal/foreign":  {},
+	"xtls/internal/sizes":    {},
 	"xtls": {
 		[]string{"fingerprint", "sas", "jingle", "transport", "transport/ibb", "xtls/internal/cpace", "xtls/internal/dtls", "xtls/internal/guard", "xtls/internal/exchange"},
 		[]string{"mellium.im/xmpp", "mellium.im/xmlstream", "mellium.im/sasl", "github.com/pion/logging"},

@@ -20,6 +20,7 @@ import (
 func TestOverDTLS(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"Tunnel":               TestTunnel,
+		"AnySize":              TestAnySize,
 		"DishonestServer":      TestDishonestServer,
 		"DishonestSignalling":  TestDishonestSignalling,
 		"Trust":                TestTrust,

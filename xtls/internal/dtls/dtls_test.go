@@ -17,11 +17,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.org/xtls/xtls/internal/sizes"
 )
 
 func TestHandshake(t *testing.T) {
@@ -418,4 +421,62 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestAnySize: streams of any length, cut anywhere, over the largest and the least messages.
+func TestAnySize(t *testing.T) {
+	for _, datagram := range []int{0, 4096} {
+		sizes.Try(t, func(t *testing.T) (sizes.Conn, sizes.Conn) {
+			cc, cs := configs(t)
+			cc.Datagram, cs.Datagram = datagram, datagram
+			a, b := carriers()
+			client, server := connect(t, a, b, cc, cs)
+			a.out.limit, b.out.limit = 16, 16
+			return client, server
+		})
+	}
+}
+
+// BenchmarkInMemory is the rate of payload one way, by the size of a message on the carrier.
+func BenchmarkInMemory(b *testing.B) {
+	for _, datagram := range []int{1200, 4096, maxDatagram} {
+		b.Run(strconv.Itoa(datagram), func(b *testing.B) {
+			cc, cs := configs(b)
+			cc.Datagram, cs.Datagram = datagram, datagram
+			up, down := carriers()
+			up.out.limit = 16
+			client, server := connect(b, up, down, cc, cs)
+			data := make([]byte, 64<<10)
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			var sending sync.WaitGroup
+			defer sending.Wait()
+			b.ResetTimer()
+			sending.Go(func() {
+				for range b.N {
+					if _, err := client.Write(data); err != nil {
+						b.Errorf("Write: %v", err)
+						return
+					}
+				}
+			})
+			if _, err := io.CopyN(io.Discard, server, int64(b.N)*int64(len(data))); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// BenchmarkHandshake is the time that both ends together need for a handshake.
+func BenchmarkHandshake(b *testing.B) {
+	cc, cs := configs(b)
+	for b.Loop() {
+		x, y := carriers()
+		rc, rs := shake(b.Context(), x, y, cc, cs)
+		if rc.err != nil || rs.err != nil {
+			b.Fatal(rc.err, rs.err)
+		}
+		rc.conn.Close()
+		rs.conn.Close()
+	}
 }
