@@ -20,9 +20,13 @@
 //	failure_test.go      refusals and losses
 //	service_test.go      forwarded TCP services and ping
 //	library_test.go      the same as a Go developer sees it
+//	security_test.go     TLS and DTLS, and which one of them is faster
 //	dishonest_test.go    a Prosody that tampers, by testdata/modules/mod_xtls_tamper.lua
 //	middle_test.go       somebody in the middle, on the embedded server
 //	bench_test.go        the figures of BENCHMARKS.md
+//
+// OpenSSL and GnuTLS at the other end of our DTLS and TLS are in foreign_test.go of xtls and of
+// xtls/internal/dtls, which cannot be imported from here.
 //
 // Without Prosody the tests are skipped and say what to install. With
 // XTLS_INTEGRATION=required, as the script check of this directory sets it, that

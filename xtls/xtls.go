@@ -5,8 +5,8 @@
 // Package xtls opens end-to-end encrypted tunnels between two XMPP accounts.
 //
 // TLS 1.3 runs from client to client. The XMPP servers carry it, inside stanzas,
-// and can neither read nor alter it; Jingle negotiates it. A tunnel is a
-// [net.Conn] to a JID:
+// and can neither read nor alter it; Jingle negotiates it. (DTLS 1.2 may take the
+// place of TLS: [Config].Security.) A tunnel is a [net.Conn] to a JID:
 //
 //	client, err := xtls.Connect(ctx, jid.MustParse("alice@example.org"), password, cfg)
 //	...
