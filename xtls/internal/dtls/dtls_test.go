@@ -204,12 +204,12 @@ func TestCancel(t *testing.T) {
 func TestCarrierEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cc, cs := configs(t)
-		a, b := carriers()
-		a.in.cut(errCut)
-		if _, err := Client(t.Context(), a, cc); !errors.Is(err, errCut) {
+		dead, _ := carriers()
+		dead.in.cut(errCut)
+		if _, err := Client(t.Context(), dead, cc); !errors.Is(err, errCut) {
 			t.Errorf("handshake: %v, want the carrier's error", err)
 		}
-		a, b = carriers()
+		a, b := carriers()
 		client, server := connect(t, a, b, cc, cs)
 		exchange(t, server, client, "before")
 		a.in.cut(errCut)

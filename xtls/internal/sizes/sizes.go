@@ -72,7 +72,7 @@ func send(c Conn, size int, cut bool, seed uint64) error {
 			n = min(n, portion(rng))
 		}
 		if k, err := c.Write(data[:n]); k != n || err != nil {
-			return fmt.Errorf("Write of %d = %d, %w", n, k, err)
+			return fmt.Errorf("wrote %d of %d octets: %w", k, n, err)
 		}
 		if data = data[n:]; len(data) == 0 {
 			return c.CloseWrite()
