@@ -5,10 +5,12 @@
 package xtls_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -120,6 +122,21 @@ func TestDishonestSetup(t *testing.T) {
 				}
 			}
 			t.Errorf("errors: %v\n%v\nwant among them: %v", r.dial, r.accept, tt.want)
+		})
+	}
+}
+
+// TestDTLSBlocks: records fit into the blocks that both ends agreed on, the least ones too.
+func TestDTLSBlocks(t *testing.T) {
+	for _, size := range []int{256, 1000, 65535} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			s := xtlstest.NewServer(t, xtlstest.Config{Security: xtls.DTLS})
+			a, b := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
+			a.BlockSize, b.BlockSize = size, 65535
+			r := try(t, xtlstest.NewClient(t, s, "alice", a), xtlstest.NewClient(t, s, "bob", b))
+			if err := errors.Join(r.dial, r.accept, r.aToB, r.bToA); err != nil || !bytes.Equal(r.gotAToB, aliceSays) || !bytes.Equal(r.gotBToA, bobSays) {
+				t.Errorf("%d and %d octets, %v", len(r.gotAToB), len(r.gotBToA), err)
+			}
 		})
 	}
 }
