@@ -37,9 +37,12 @@ var arrows = map[string]struct{ pkg, mod []string }{
 	"xtls/internal/exchange": {nil, []string{"mellium.im/xmpp", "mellium.im/xmlstream", "github.com/pion/logging"}},
 	"xtls/internal/lean":     {[]string{"transport/ibb", "xtls/internal/exchange"}, []string{"mellium.im/xmpp", "github.com/pion/logging"}},
 	"xtls/internal/socket":   {nil, []string{"golang.org/x/sys"}},
+	"xtls/internal/dtls":     {nil, []string{"github.com/pion/dtls/v2", "github.com/pion/logging", "golang.org/x/crypto"}},
+	"xtls/internal/foreign":  {},
+	"xtls/internal/sizes":    {},
 	"xtls": {
 		[]string{
-			"fingerprint", "sas", "jingle", "transport", "transport/ibb", "transport/s5b", "xtls/internal/cpace",
+			"fingerprint", "sas", "jingle", "transport", "transport/ibb", "transport/s5b", "xtls/internal/cpace", "xtls/internal/dtls",
 			"xtls/internal/e2e", "xtls/internal/exchange", "xtls/internal/guard", "xtls/internal/lean", "xtls/internal/socket",
 		},
 		[]string{"mellium.im/xmpp", "mellium.im/xmlstream", "mellium.im/sasl", "github.com/pion/logging"},

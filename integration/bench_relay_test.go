@@ -23,7 +23,7 @@ import (
 func BenchmarkRelay(b *testing.B) {
 	benchServers(b, func(b *testing.B, s *server) {
 		raw := relayContender(b, s, "alice", "bob")
-		tunnel := tunnelContender(b, connectBy(b, s, "alice", xtls.PathRelay, 0), connectBy(b, s, "bob", xtls.PathRelay, 0))
+		tunnel := tunnelContender(b, connectBy(b, s, "alice", xtls.PathRelay), connectBy(b, s, "bob", xtls.PathRelay))
 		for b.Loop() {
 			compete(b, benchRounds, directTrial(), tunnel, raw).report(b)
 		}

@@ -22,10 +22,14 @@
 //	service_test.go      forwarded TCP services and ping
 //	library_test.go      the same as a Go developer sees it
 //	stream_test.go       XML streams in tunnels, and chats
+//	security_test.go     TLS and DTLS, and which one of them is faster
 //	dishonest_test.go    a Prosody that tampers, by testdata/modules/mod_xtls_tamper.lua
 //	relay_test.go        SOCKS5 bytestreams through Prosody's relay
 //	middle_test.go       somebody in the middle, on the embedded server
 //	ejabberd_test.go     the session of the README through an ejabberd
+//
+// OpenSSL and GnuTLS at the other end of our DTLS and TLS are in foreign_test.go of xtls and of
+// xtls/internal/dtls, which cannot be imported from here.
 //
 // The figures of BENCHMARKS.md come from bench_*_test.go: contenders (contender_test.go)
 // take turns behind delaying proxies (delay_test.go); statistics_test.go and

@@ -54,27 +54,41 @@ func authority(t testing.TB, file string) *x509.CertPool {
 	return pool
 }
 
-// connect logs a client of the library in. It is closed at the end of the test.
+// connect logs a client of the library in, for tunnels in-band. It is closed at the end
+// of the test.
 func connect(t testing.TB, s *server, name string) *xtls.Client {
 	t.Helper()
-	return connectBy(t, s, name, xtls.PathInBand, 0)
+	return connectWith(t, s, name, func(*xtls.Config) {})
 }
 
 // connectSized is connect with a BlockSize.
 func connectSized(t testing.TB, s *server, name string, block int) *xtls.Client {
 	t.Helper()
-	return connectBy(t, s, name, xtls.PathInBand, block)
+	return connectWith(t, s, name, func(cfg *xtls.Config) { cfg.BlockSize = block })
 }
 
-// connectBy is connect with a Path and a BlockSize.
-func connectBy(t testing.TB, s *server, name string, path xtls.Path, block int) *xtls.Client {
+// connectBy is connect for tunnels on a path.
+func connectBy(t testing.TB, s *server, name string, path xtls.Path) *xtls.Client {
+	t.Helper()
+	return connectWith(t, s, name, func(cfg *xtls.Config) { cfg.Path = path })
+}
+
+// connectOver is connect for tunnels that are protected by a Security.
+func connectOver(t testing.TB, s *server, name string, security xtls.Security) *xtls.Client {
+	t.Helper()
+	return connectWith(t, s, name, func(cfg *xtls.Config) { cfg.Security = security })
+}
+
+// connectWith is connect with a changed configuration.
+func connectWith(t testing.TB, s *server, name string, change func(cfg *xtls.Config)) *xtls.Client {
 	t.Helper()
 	account, err := jid.New(name, domain, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := libraryConfig(t, s, account)
-	cfg.Path, cfg.BlockSize = path, block
+	cfg.Path = xtls.PathInBand
+	change(cfg)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := xtls.Connect(ctx, account, passwordOf(name), cfg)

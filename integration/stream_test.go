@@ -23,13 +23,15 @@ import (
 	"example.org/xtls/xtls"
 )
 
-// streamSecurities are the ways in which the tunnel of a stream is protected.
+// streamSecurities are the ways in which the tunnel of a stream is protected and goes.
 var streamSecurities = []struct {
 	name   string
 	change func(*xtls.Config)
 	flags  []string // of xtls-demo
 }{
-	{name: "TLS", change: func(*xtls.Config) {}},
+	{"TLS", func(c *xtls.Config) { c.Path = xtls.PathInBand }, []string{"--path", "inband"}},
+	{"TLS, relay", func(c *xtls.Config) { c.Path = xtls.PathRelay }, []string{"--path", "relay"}},
+	{"DTLS", func(c *xtls.Config) { c.Security = xtls.DTLS }, []string{"--security", "dtls"}},
 }
 
 // A streamClient is one end of an XML stream, being served.

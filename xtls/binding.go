@@ -19,7 +19,7 @@ import (
 )
 
 // Key schedule of PROTOCOL.md section 5: what was negotiated over the servers is
-// hashed into one value, which the TLS handshake itself confirms (as its ALPN
+// hashed into one value, which the TLS or DTLS handshake itself confirms (as its ALPN
 // token) and from which, with the TLS exporter, all later keys are derived. A
 // server that changes, strips or splices anything in the negotiation makes the
 // two hashes differ, and no handshake completes.

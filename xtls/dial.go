@@ -46,7 +46,10 @@ func (c *Client) dial(ctx context.Context, peer jid.JID, app App) (*Conn, error)
 	}
 	w := c.cfg.Path.ways(known)
 	methods := c.methods(w)
-	if len(methods) == 0 {
+	switch {
+	case len(methods) == 0 && c.cfg.Security == DTLS:
+		return nil, fmt.Errorf("%w: DTLS goes in-band only", ErrNoPath)
+	case len(methods) == 0:
 		return nil, fmt.Errorf("%w: a direct path would show it an address", ErrUnverified)
 	}
 	for {
@@ -65,6 +68,10 @@ func (c *Client) dial(ctx context.Context, peer jid.JID, app App) (*Conn, error)
 // dialBy dials with the first of the methods and has the others in reserve.
 func (c *Client) dialBy(ctx context.Context, peer jid.JID, app App, w ways, methods []transport.Method) (*Conn, error) {
 	t := newTunnel(c, peer, app, true)
+	t.ours = c.security([]string{protocolVersion})
+	if c.cfg.Security == DTLS {
+		t.ours.setup = setupActive
+	}
 	t.ways, t.rest = w, methods[1:]
 	t.attempt = t.begin(methods[0], nil)
 	err := t.offer(ctx)
@@ -84,10 +91,9 @@ func (t *tunnel) offer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.ours = t.client.security([]string{protocolVersion})
 	js, err := t.client.jingle.Initiate(ctx, t.state.Peer, jingle.Content{
 		Creator: "initiator", Name: contentName,
-		Description: t.state.App.element(), Transport: payload, Security: t.ours.element(),
+		Description: t.state.App.element(), Transport: t.ours.withSetup(payload), Security: t.ours.element(),
 	})
 	if err != nil {
 		return t.client.initiateError(ctx, t.state.Peer, err)
@@ -150,6 +156,12 @@ func (t *tunnel) readAccept(ctx context.Context) error {
 	}
 	if app, err := parseApp(content.Description); err != nil || app != t.state.App {
 		return fmt.Errorf("%w: the peer accepted something else than was offered", ErrTampered)
+	}
+	if err := t.theirs.readSetup(content.Transport); err != nil {
+		return err
+	}
+	if err := checkAnsweredSetup(t.ours, t.theirs); err != nil {
+		return err
 	}
 	switch b := t.theirs.binding; {
 	case b == nil:

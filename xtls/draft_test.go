@@ -271,7 +271,7 @@ func TestDishonestSignalling(t *testing.T) {
 		"another version":                  only(`session-accept`, instead(`version='1' `, `version='2' `)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := xtlstest.NewPair(t, xtlstest.Config{Tamper: tamper})
+			p := xtlstest.NewPair(t, xtlstest.Config{Security: securityOf(t), Tamper: tamper})
 			r := try(t, p.Alice, p.Bob)
 			// A confirmation that is repeated may come when the tunnel stands already.
 			err := errors.Join(r.dial, r.accept, r.aToB, r.bToA)

@@ -20,13 +20,25 @@ import (
 	"example.org/xtls/sas"
 )
 
-// handshakeTime bounds the TLS handshake (nobody types during it).
+// handshakeTime bounds the TLS or DTLS handshake (nobody types during it).
 const handshakeTime = 20 * time.Second
 
 var errHandshakeTime = fmt.Errorf("no handshake within %v: %w", handshakeTime, context.DeadlineExceeded)
 
-// secure runs TLS over the carrier, checks that the certificates are the ones that were
-// signalled and, in extended mode, that both ends negotiated the same thing, and
+// A secured is what TLS and DTLS connections have in common.
+type secured interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// peerKeys is what a handshake yields besides a connection.
+type peerKeys struct {
+	leaf     *x509.Certificate // of the peer, proven
+	exported []byte            // under exporterLabel; nil in draft mode
+}
+
+// secure runs TLS or DTLS over the carrier, checks that the certificates are the ones that
+// were signalled and, in extended mode, that both ends negotiated the same thing, and
 // derives the keys.
 func (t *tunnel) secure(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTime, errHandshakeTime)
@@ -37,30 +49,46 @@ func (t *tunnel) secure(ctx context.Context) error {
 		nh = t.negotiation().hash()
 		alpn = alpnToken(nh)
 	}
-	var refused error // why we refused; crypto/tls hides it behind an alert
-	cfg := tlsConfig(t.client.cfg.Certificate, alpn, &refused, t.checkCertificate)
-	if t.initiator() {
-		t.tls = tls.Client(t.carrier, cfg)
-	} else {
-		t.tls = tls.Server(t.carrier, cfg)
+	run := t.secureTLS
+	if t.ours.wants() == DTLS {
+		run = t.secureDTLS
 	}
-	if err := t.tls.HandshakeContext(ctx); err != nil {
-		return t.handshakeError(ctx, err, refused)
-	}
-	cs := t.tls.ConnectionState()
-	t.state.TLSVersion, t.state.Group = cs.Version, cs.CurveID
-	t.state.Fingerprint = fingerprint.Of(cs.PeerCertificates[0].Raw)
-	if !t.extended() {
-		return nil
-	}
-	return t.deriveKeys(cs, nh)
-}
-
-func (t *tunnel) deriveKeys(cs tls.ConnectionState, nh [32]byte) error {
-	exporter, err := cs.ExportKeyingMaterial(exporterLabel, nil, 32)
+	got, err := run(ctx, alpn)
 	if err != nil {
 		return err
 	}
+	t.leaf, t.state.Fingerprint = got.leaf, fingerprint.Of(got.leaf.Raw)
+	if !t.extended() {
+		return nil
+	}
+	return t.deriveKeys(got.exported, nh)
+}
+
+// secureTLS runs the TLS handshake over the carrier, which is a stream.
+func (t *tunnel) secureTLS(ctx context.Context, alpn string) (*peerKeys, error) {
+	var refused error // why we refused; crypto/tls hides it behind an alert
+	cfg := tlsConfig(t.client.cfg.Certificate, alpn, &refused, t.checkCertificate)
+	run := tls.Server
+	if t.initiator() {
+		run = tls.Client
+	}
+	conn := run(t.carrier, cfg)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return nil, t.handshakeError(ctx, err, refused)
+	}
+	t.tls = conn
+	cs := conn.ConnectionState()
+	t.state.TLSVersion, t.state.Group = cs.Version, cs.CurveID
+	got := &peerKeys{leaf: cs.PeerCertificates[0]}
+	if !t.extended() {
+		return got, nil
+	}
+	var err error
+	got.exported, err = cs.ExportKeyingMaterial(exporterLabel, nil, 32)
+	return got, err
+}
+
+func (t *tunnel) deriveKeys(exporter []byte, nh [32]byte) error {
 	fpI, fpR := t.client.fingerprint, t.state.Fingerprint
 	if !t.initiator() {
 		fpI, fpR = fpR, fpI
@@ -88,7 +116,7 @@ func (t *tunnel) deriveKeys(cs tls.ConnectionState, nh [32]byte) error {
 	return t.setSealer(s)
 }
 
-// handshakeError finds the cause behind what crypto/tls reports.
+// handshakeError finds the cause behind what the handshake reports.
 func (t *tunnel) handshakeError(ctx context.Context, err, refused error) error {
 	var alert *net.OpError
 	switch {
@@ -103,7 +131,7 @@ func (t *tunnel) handshakeError(ctx context.Context, err, refused error) error {
 	case errors.As(err, &alert) && alert.Op == "local error":
 		return fmt.Errorf("%w: invalid handshake (%v)", ErrTampered, alert.Err)
 	default:
-		return fmt.Errorf("TLS handshake: %w", err)
+		return fmt.Errorf("handshake: %w", err)
 	}
 }
 

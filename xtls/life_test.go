@@ -26,7 +26,7 @@ import (
 )
 
 func TestNobodyThere(t *testing.T) {
-	p := xtlstest.NewPair(t, xtlstest.Config{})
+	p := xtlstest.NewPair(t, xtlstest.Config{Security: securityOf(t)})
 	for name, peer := range map[string]string{
 		"offline":       "bob@localhost/nowhere",
 		"unknown":       "nobody@localhost/x",
@@ -52,7 +52,7 @@ func TestNobodyThere(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	p := xtlstest.NewPair(t, xtlstest.Config{})
+	p := xtlstest.NewPair(t, xtlstest.Config{Security: securityOf(t)})
 	ctx := t.Context()
 	bob := p.Bob.LocalAddr().Bare()
 	if found, err := p.Alice.Find(ctx, bob, xtls.Tunnel("")); !errors.Is(err, xtls.ErrPeerUnavailable) {
@@ -73,7 +73,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestDecline(t *testing.T) {
-	p := xtlstest.NewPair(t, xtlstest.Config{})
+	p := xtlstest.NewPair(t, xtlstest.Config{Security: securityOf(t)})
 	l, err := p.Bob.Listen()
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestDecline(t *testing.T) {
 // TestDialCancelled cancels a Dial whose peer does not decide; the offer is
 // withdrawn at the peer.
 func TestDialCancelled(t *testing.T) {
-	p := xtlstest.NewPair(t, xtlstest.Config{})
+	p := xtlstest.NewPair(t, xtlstest.Config{Security: securityOf(t)})
 	l, err := p.Bob.Listen()
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +217,7 @@ func servePlain(l net.Listener) {
 
 // TestServerGone cuts the connection of one end under a tunnel.
 func TestServerGone(t *testing.T) {
-	p := xtlstest.NewPair(t, xtlstest.Config{})
+	p := xtlstest.NewPair(t, xtlstest.Config{Security: securityOf(t)})
 	a, b := xtlstest.Tunnel(t, p.Alice, p.Bob)
 	p.Server.Kill(p.Alice.LocalAddr())
 	_, err := a.Read(make([]byte, 1))
@@ -243,7 +243,7 @@ func TestServerGone(t *testing.T) {
 }
 
 func TestConnSemantics(t *testing.T) {
-	p := xtlstest.NewPair(t, xtlstest.Config{})
+	p := xtlstest.NewPair(t, xtlstest.Config{Security: securityOf(t)})
 	a, b := xtlstest.Tunnel(t, p.Alice, p.Bob)
 	one := make([]byte, 1)
 
@@ -299,7 +299,7 @@ func TestConnSemantics(t *testing.T) {
 
 // TestAbort ends a tunnel without a goodbye.
 func TestAbort(t *testing.T) {
-	p := xtlstest.NewPair(t, xtlstest.Config{})
+	p := xtlstest.NewPair(t, xtlstest.Config{Security: securityOf(t)})
 	a, b := xtlstest.Tunnel(t, p.Alice, p.Bob)
 	if _, err := a.Write([]byte("the first half")); err != nil {
 		t.Fatal(err)
@@ -324,7 +324,7 @@ func TestAbort(t *testing.T) {
 
 // TestHTTP runs a stock HTTP server and client over tunnels, several at once.
 func TestHTTP(t *testing.T) {
-	p := xtlstest.NewPair(t, xtlstest.Config{})
+	p := xtlstest.NewPair(t, xtlstest.Config{Security: securityOf(t)})
 	l, err := p.Bob.Listen()
 	if err != nil {
 		t.Fatal(err)

@@ -223,6 +223,12 @@ func (c *Client) newOffer(js *jingle.Session) (*Offer, jingle.Reason, error) {
 	case s.binding != nil && !slices.Contains(s.binding.versions, protocolVersion):
 		return nil, jingle.ReasonSecurityError, fmt.Errorf("no version of the protocol in common (%q)", s.binding.versions)
 	}
+	if err := s.readSetup(content.Transport); err != nil {
+		return nil, jingle.ReasonSecurityError, err
+	}
+	if reason, err := c.checkOfferedSetup(s); err != nil {
+		return nil, reason, err
+	}
 	known, err := c.known(js.Peer(), announced(s.digests))
 	if err != nil {
 		return nil, jingle.ReasonGeneralError, err
@@ -248,6 +254,13 @@ func (o *Offer) accept(ctx context.Context) (*Conn, error) {
 	t := newTunnel(o.c, o.Peer, o.App, false)
 	t.theirs = o.security
 	t.state.Draft = o.security.binding == nil
+	t.ours = o.c.security([]string{protocolVersion})
+	if t.state.Draft {
+		t.ours.binding = nil
+	}
+	if t.theirs.wants() == DTLS {
+		t.ours.setup = setupPassive
+	}
 	t.ways = o.ways
 	offered := o.js.Offer().Transport
 	t.attempt = t.begin(o.c.method(offered.Name().Space, o.ways), nil)
@@ -266,12 +279,8 @@ func (t *tunnel) answer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.ours = t.client.security([]string{protocolVersion})
-	if t.state.Draft {
-		t.ours.binding = nil
-	}
 	return t.js.Accept(ctx, jingle.Content{
-		Description: t.state.App.element(), Transport: payload, Security: t.ours.element(),
+		Description: t.state.App.element(), Transport: t.ours.withSetup(payload), Security: t.ours.element(),
 	})
 }
 

@@ -88,10 +88,10 @@ func (p Path) ways(known bool) ways {
 	}
 }
 
-// methods are the transports to offer, best first.
+// methods are the transports to offer, best first. DTLS wants messages, which only blocks are.
 func (c *Client) methods(w ways) []transport.Method {
 	var m []transport.Method
-	if w.direct || w.relay {
+	if (w.direct || w.relay) && c.cfg.Security == TLS {
 		m = append(m, c.s5b)
 	}
 	if w.inBand {
@@ -167,7 +167,7 @@ func (t *tunnel) begin(m transport.Method, js *jingle.Session) *attempt {
 	go func() {
 		conn, err := m.Connect(ctx, &transport.Negotiation{
 			Peer: t.state.Peer, Initiator: t.initiator(), Signal: a.signal,
-			Direct: t.ways.direct, Relay: t.ways.relay,
+			Messages: t.ours.wants() == DTLS, Direct: t.ways.direct, Relay: t.ways.relay,
 		})
 		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrNoPath, err)
@@ -321,7 +321,7 @@ func (t *tunnel) replace(ctx context.Context, cause error) error {
 	if err != nil {
 		return err
 	}
-	if err := t.js.Send(ctx, jingle.ActionTransportReplace, jingle.Content{Transport: payload}); err != nil {
+	if err := t.js.Send(ctx, jingle.ActionTransportReplace, jingle.Content{Transport: t.ours.withSetup(payload)}); err != nil {
 		return t.replaceError(ctx, cause, err)
 	}
 	answer, err := await(ctx, t, t.answered)
@@ -369,5 +369,5 @@ func (t *tunnel) awaitReplace(ctx context.Context, cause error) error {
 		return err
 	}
 	t.state.Detour = cause.Error()
-	return t.js.Send(timed, jingle.ActionTransportAccept, jingle.Content{Transport: payload})
+	return t.js.Send(timed, jingle.ActionTransportAccept, jingle.Content{Transport: t.ours.withSetup(payload)})
 }

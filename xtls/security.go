@@ -136,6 +136,7 @@ type security struct {
 	methods []string
 	binding *binding // nil: the side speaks the plain draft
 	control *control // only in security-info
+	setup   string   // role of XEP-0320, from <transport/>: DTLS is wanted; "" means TLS
 }
 
 type binding struct {
@@ -260,7 +261,7 @@ func parseControl(seq, text string) (*control, error) {
 
 // offer is what of s, for app, goes into the negotiation hash.
 func (s *security) offer(app App) *offer {
-	o := &offer{app: app, digests: s.digests, methods: s.methods}
+	o := &offer{app: app, digests: s.digests, setup: s.setup, methods: s.methods}
 	if s.binding != nil {
 		o.versions, o.nonce = s.binding.versions, s.binding.nonce
 	}

@@ -75,14 +75,22 @@ type State struct {
 	First       time.Time               // when the key was first seen; zero on first contact
 	Verified    time.Time               // when it was verified; zero if never
 	Draft       bool                    // the peer speaks the plain draft: no binding, no confirmation (PROTOCOL.md section 8)
-	TLSVersion  uint16                  // tls.VersionTLS13
+	TLSVersion  uint16                  // tls.VersionTLS13 or VersionDTLS12; see Protocol
 	Group       tls.CurveID             // key exchange of the handshake
 	Transport   string                  // how the octets travel: "inband", "relay" or "direct"
 	Detour      string                  // why it is not a better way: what was tried before, and failed
 }
 
+// Protocol names what protects the tunnel: "TLS 1.3" or "DTLS 1.2".
+func (s State) Protocol() string {
+	if s.TLSVersion == VersionDTLS12 {
+		return "DTLS 1.2"
+	}
+	return tls.VersionName(s.TLSVersion)
+}
+
 // PostQuantum reports whether the key exchange resists a quantum computer that
-// has recorded the tunnel.
+// has recorded the tunnel. DTLS 1.2 has no such key exchange.
 func (s State) PostQuantum() bool {
 	switch s.Group {
 	case tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024:

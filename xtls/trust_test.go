@@ -21,7 +21,7 @@ import (
 // in.
 func people(t *testing.T, change func(s *xtlstest.Server, alice, bob *xtls.Config)) (alice, bob *xtls.Client) {
 	t.Helper()
-	s := xtlstest.NewServer(t, xtlstest.Config{})
+	s := xtlstest.NewServer(t, xtlstest.Config{Security: securityOf(t)})
 	a, b := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
 	change(s, a, b)
 	return xtlstest.NewClient(t, s, "alice", a), xtlstest.NewClient(t, s, "bob", b)

@@ -6,7 +6,7 @@ package xtls
 
 import (
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"sync"
@@ -61,7 +61,8 @@ type tunnel struct {
 	ctx    context.Context // ends, with its cause, when the session does
 	cancel context.CancelCauseFunc
 
-	tls *tls.Conn
+	tls  secured           // set by the handshake
+	leaf *x509.Certificate // the peer's, proven in it
 
 	// What verifications need; set with the keys, used by one run at a time.
 	keys       *keys

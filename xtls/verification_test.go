@@ -156,7 +156,7 @@ func TestManInTheMiddleOfFirstContact(t *testing.T) {
 		{"password", byPassword(t, "known to two"), byPassword(t, "known to two"), byPassword(t, "a guess"), xtls.ErrPassword},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := xtlstest.NewServer(t, xtlstest.Config{})
+			s := xtlstest.NewServer(t, xtlstest.Config{Security: securityOf(t)})
 			aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
 			aCfg.Verify, bCfg.Verify = tt.alice, tt.bob
 			alice, bob := xtlstest.NewClient(t, s, "alice", aCfg), xtlstest.NewClient(t, s, "bob", bCfg)

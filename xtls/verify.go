@@ -70,12 +70,11 @@ func (t *tunnel) certified() bool {
 	if pool == nil {
 		return false
 	}
-	leaf := t.tls.ConnectionState().PeerCertificates[0]
-	_, err := leaf.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	_, err := t.leaf.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	if err != nil {
 		return false
 	}
-	addrs, err := fingerprint.XMPPAddrs(leaf)
+	addrs, err := fingerprint.XMPPAddrs(t.leaf)
 	return err == nil && slices.ContainsFunc(addrs, t.state.Peer.Bare().Equal)
 }
 

@@ -5,8 +5,8 @@
 // Package xtls opens end-to-end encrypted tunnels between two XMPP accounts.
 //
 // TLS 1.3 runs from client to client. The XMPP servers carry it, inside stanzas,
-// and can neither read nor alter it; Jingle negotiates it. A tunnel is a
-// [net.Conn] to a JID:
+// and can neither read nor alter it; Jingle negotiates it. (DTLS 1.2 may take the
+// place of TLS: [Config].Security.) A tunnel is a [net.Conn] to a JID:
 //
 //	client, err := xtls.Connect(ctx, jid.MustParse("alice@example.org"), password, cfg)
 //	...
@@ -62,6 +62,7 @@ import (
 	"example.org/xtls/jingle"
 	"example.org/xtls/transport/ibb"
 	"example.org/xtls/transport/s5b"
+	"example.org/xtls/xtls/internal/dtls"
 	"example.org/xtls/xtls/internal/exchange"
 )
 
@@ -92,6 +93,10 @@ type Config struct {
 	// Trust does not settle, and every verification.
 	Verify func(ctx context.Context, v *Verification) (Level, error)
 
+	// Security is what protects the tunnels that this end dials; zero means TLS. Offers of
+	// either are taken. DTLS needs an ECDSA or Ed25519 key.
+	Security Security
+
 	// MinLevel is the least level at which a tunnel is used; zero means
 	// LevelServerVouched.
 	MinLevel Level
@@ -120,7 +125,7 @@ type Config struct {
 	// zero means 262144. A peer that sends a larger one ends the tunnel.
 	MaxStanza int
 
-	// LoggerFactory makes the loggers of the scopes xtls, jingle, ibb and s5b. What is
+	// LoggerFactory makes the loggers of the scopes xtls, jingle, ibb, s5b and dtls. What is
 	// logged never holds keys, passwords or payload. Nil is silent.
 	LoggerFactory logging.LoggerFactory
 
@@ -140,6 +145,10 @@ func (c *Config) check() error {
 		return errors.New("xtls: Config.Certificate is required")
 	case c.Trust == nil:
 		return errors.New("xtls: Config.Trust is required")
+	case c.Security == DTLS:
+		return dtls.CheckKey(c.Certificate)
+	case c.Security != TLS:
+		return fmt.Errorf("xtls: Config.Security is %s", c.Security)
 	default:
 		return nil
 	}
@@ -259,7 +268,7 @@ func (features) ForFeatures(node string, f func(info.Feature) error) error {
 		return nil
 	}
 	for _, ns := range []string{
-		jingle.NS, ibb.NS, ibb.NSJingle, s5b.NSJingle, NS, nsAlias, NSExt, nsTunnel, nsStream, nsStreamAlias, nsJMI,
+		jingle.NS, ibb.NS, ibb.NSJingle, s5b.NSJingle, NS, nsAlias, NSExt, nsTunnel, nsDTLS, nsStream, nsStreamAlias, nsJMI,
 	} {
 		if err := f(info.Feature{Var: ns}); err != nil {
 			return err

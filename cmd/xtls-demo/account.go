@@ -221,8 +221,8 @@ func (a *app) connectWith(ctx context.Context, owner jid.JID, acc account, cert 
 	}
 	g := a.newGate()
 	client, err := xtls.Connect(ctx, owner, acc.Password, &xtls.Config{
-		Path: xtls.Path(a.set.path), BlockSize: a.set.blockSize,
 		Certificate: cert, Trust: trust, Verify: g.verify, MinLevel: xtls.Level(a.set.minLevel), Authorities: named,
+		Path: xtls.Path(a.set.path), BlockSize: a.set.blockSize, Security: xtls.Security(a.set.security),
 		LoggerFactory: a.ui.loggers(), Server: acc.Server, ServerTLS: verifyServer,
 	})
 	if err != nil {

@@ -66,6 +66,7 @@ type config struct {
 	Path      *string `toml:"path"`
 	BlockSize *int    `toml:"block_size"`
 	CA        *string `toml:"ca"`
+	Security  *string `toml:"security"`
 	MinLevel  *string `toml:"min_level"`
 	AcceptNew *bool   `toml:"accept_new"`
 	Timeout   *string `toml:"timeout"`
@@ -98,6 +99,7 @@ func (c *config) values() []configValue {
 	add("path", c.Path != nil, func() string { return *c.Path })
 	add("block_size", c.BlockSize != nil, func() string { return strconv.Itoa(*c.BlockSize) })
 	add("ca", c.CA != nil, func() string { return *c.CA })
+	add("security", c.Security != nil, func() string { return *c.Security })
 	add("min_level", c.MinLevel != nil, func() string { return *c.MinLevel })
 	add("accept_new", c.AcceptNew != nil, func() string { return strconv.FormatBool(*c.AcceptNew) })
 	add("timeout", c.Timeout != nil, func() string { return *c.Timeout })
@@ -128,7 +130,7 @@ func parseConfig(name string, text []byte) (config, error) {
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return config{}, &usageError{
 			fmt.Errorf("%s: %s: unknown key", name, unknown[0]),
-			"known are ca, path, block_size, min_level, accept_new, timeout, json, quiet, verbose, and jid, password, server, server_ca under [account]",
+			"known are ca, security, path, block_size, min_level, accept_new, timeout, json, quiet, verbose, and jid, password, server, server_ca under [account]",
 		}
 	}
 	return c, nil

@@ -9,7 +9,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -134,7 +133,7 @@ func (d *demo) connect(ctx context.Context, account, owner jid.JID, user func(co
 	}
 	who := &actor{trust: fingerprint.NewMemory(), user: user}
 	who.Client, err = xtls.Connect(ctx, account, demoPassword, &xtls.Config{
-		Certificate: cert, Trust: who.trust, LoggerFactory: d.a.ui.loggers(),
+		Certificate: cert, Trust: who.trust, Security: xtls.Security(d.a.set.security), LoggerFactory: d.a.ui.loggers(),
 		Server: d.server.Addr(), ServerTLS: d.server.ClientTLS(),
 		Verify: func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
 			who.asked++ // the user answers "compare"
@@ -204,7 +203,7 @@ func (d *demo) firstContact(ctx context.Context) error {
 	d.codes("codes", phone)
 	s := alice.State()
 	d.tell("tunnel", "The tunnel is up: %s, %s, post-quantum %s, path %s. For alice, the key of bob is %s.",
-		"tls", tls.VersionName(s.TLSVersion), "group", s.Group, "pq", yesNo(s.PostQuantum()), "path", s.Transport, "standing", standing(s))
+		"tls", s.Protocol(), "group", s.Group, "pq", yesNo(s.PostQuantum()), "path", s.Transport, "standing", standing(s))
 	d.a.ui.result("")
 	if err := d.talk(alice, bob); err != nil {
 		return err

@@ -134,7 +134,7 @@ the variable, the variable before config.toml.
 XTLS_PASSWORD holds the password itself.
 XDG_CONFIG_HOME and XDG_DATA_HOME say where files are kept.`
 
-const filesText = `  $XDG_CONFIG_HOME/xtls/config.toml (default ~/.config): ca, min_level, accept_new, timeout, json, quiet, verbose;
+const filesText = `  $XDG_CONFIG_HOME/xtls/config.toml (default ~/.config): ca, security, path, block_size, min_level, accept_new, timeout, json, quiet, verbose;
 under [account], written by login: jid, password, server, server_ca
   $XDG_DATA_HOME/xtls/identity.pem (default ~/.local/share): the own key and certificate
   $XDG_DATA_HOME/xtls/known_peers: the keys of others, one in a line

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -105,7 +104,7 @@ func (a *app) ping(ctx context.Context, name string, f pingFlags) error {
 // pathAndTrust is two lines on a tunnel.
 func pathAndTrust(s xtls.State) string {
 	return fmt.Sprintf("%s  %s\npath %s, %s, %s, post-quantum %s", printable(s.Peer.String()), standing(s),
-		s.Transport, tls.VersionName(s.TLSVersion), s.Group, yesNo(s.PostQuantum()))
+		s.Transport, s.Protocol(), s.Group, yesNo(s.PostQuantum()))
 }
 
 // pingLoaded pings without and under load.

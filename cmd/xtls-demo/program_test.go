@@ -33,8 +33,17 @@ func inProcess(t *testing.T, args ...string) (code int, stdout, stderr string) {
 }
 
 func TestDemo(t *testing.T) {
+	for security, up := range map[string]string{
+		"tls":  "TLS 1.3, X25519MLKEM768, post-quantum yes",
+		"dtls": "DTLS 1.2, X25519, post-quantum no",
+	} {
+		t.Run(security, func(t *testing.T) { testDemo(t, security, up) })
+	}
+}
+
+func testDemo(t *testing.T, security, up string) {
 	start := time.Now()
-	code, out, stderr := inProcess(t, "demo")
+	code, out, stderr := inProcess(t, "demo", "--security", security)
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
@@ -42,7 +51,7 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("exit code %d\n%s\n%s", code, out, stderr)
 	}
 	for _, want := range []string{
-		"session-initiate (", "session-accept (", "security-info (", "TLS 1.3, X25519MLKEM768, post-quantum yes",
+		"session-initiate (", "session-accept (", "security-info (", up,
 		"alice> hello bob", "bob> hello alice", "alice sends 1048576 octets", "the file: not found", "the fingerprint of bob: found",
 		"VERIFIED (sas, 20", "nobody is asked", "ended in a MISMATCH", "Now the server is dishonest.", "STOP. The key of bob@demo.local has CHANGED", "Next:",
 	} {
@@ -138,7 +147,7 @@ func TestMan(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"--jid JID", "--password-file FILE", "--server HOST:PORT", "--server-ca FILE", "--ca FILE", "--config DIR", "--min-level LEVEL", "--accept-new", "--yes-code-from-stdin", "--timeout DURATION",
+		"--jid JID", "--password-file FILE", "--server HOST:PORT", "--server-ca FILE", "--ca FILE", "--config DIR", "--security SECURITY", "--path WAY", "--block-size OCTETS", "--min-level LEVEL", "--accept-new", "--yes-code-from-stdin", "--timeout DURATION",
 		"--json", "-q, --quiet", "-v, --verbose", "--service NAME=HOST:PORT", "--stdio", "--allow JID", "--once", "-c, --count NUMBER", "-i, --interval DURATION",
 		"--listen HOST:PORT", "--listen-tls", "--user NAME:PASSWORD-FILE", "--domain", "--ca-out", "--qr", "peers pin JID FINGERPRINT", "peers forget JID", "peers revoke JID FINGERPRINT",
 		"--method METHOD", ".SS verify JID", "sas         the code to compare", "verified    a peer was verified",
@@ -175,7 +184,7 @@ func TestRoff(t *testing.T) {
 func TestEveryFlagHasAVariable(t *testing.T) {
 	values := map[string]string{
 		"jid": "x@y", "password-file": "f", "server": "h:1", "server-ca": "c", "ca": "a", "config": t.TempDir(),
-		"path": "relay", "block-size": "1024",
+		"security": "dtls", "path": "relay", "block-size": "1024",
 		"min-level": "verified", "accept-new": "true", "yes-code-from-stdin": "true", "timeout": "7s", "json": "true", "quiet": "true", "verbose": "2",
 	}
 	a := &app{streams: streams{strings.NewReader(""), io.Discard, io.Discard}, ui: newUI(io.Discard, io.Discard)}

@@ -27,6 +27,7 @@ type settings struct {
 	config       string
 	path         pathFlag
 	blockSize    int
+	security     securityFlag
 	minLevel     levelFlag
 	acceptNew    bool
 	yesCode      bool
@@ -54,6 +55,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.serverCA, "server-ca", "", "PEM `FILE` with the authority of the server's certificate (default: those of the system)")
 	f.StringVar(&s.ca, "ca", "", "PEM `FILE` with authorities that you trust to know peers: a key that one of them has certified for its JID is CA, without a question")
 	f.StringVar(&s.config, "config", "", "keep all files in `DIR` (default: the XDG directories)")
+	f.Var(&s.security, "security", "what protects the tunnels that are opened from here: tls or dtls")
 	f.Var(&s.path, "path", "`WAY` that tunnels take and no other: inband, relay (a SOCKS5 proxy) or direct; auto is the best there is")
 	f.IntVar(&s.blockSize, "block-size", 0, "most `OCTETS` of a tunnel in one stanza, 256 to 65535; 0 is what every server forwards")
 	f.Var(&s.minLevel, "min-level", "least `LEVEL` at which a tunnel is used: vouched, pinned, ca or verified; ca takes verified keys as well, verified takes none that only an authority vouches for")
@@ -92,6 +94,21 @@ func (p *pathFlag) Set(s string) error {
 		return fmt.Errorf("want auto, inband, relay or direct")
 	}
 	*p = pathFlag(path)
+	return nil
+}
+
+// securityFlag is a flag whose values are the words of xtls.Security.
+type securityFlag xtls.Security
+
+func (s *securityFlag) String() string { return xtls.Security(*s).String() }
+func (s *securityFlag) Type() string   { return "SECURITY" }
+
+func (s *securityFlag) Set(text string) error {
+	security, err := xtls.ParseSecurity(text)
+	if err != nil {
+		return fmt.Errorf("want tls or dtls")
+	}
+	*s = securityFlag(security)
 	return nil
 }
 

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"fmt"
 	"strings"
 
@@ -30,7 +29,7 @@ func (a *app) tunnelUp(s xtls.State) {
 func (a *app) tunnelEvent(s xtls.State) {
 	fields := []any{
 		"peer", s.Peer, "service", s.App.Service, "level", s.Level, "method", s.Method,
-		"path", s.Transport, "tls", tls.VersionName(s.TLSVersion), "group", s.Group, "pq", s.PostQuantum(),
+		"path", s.Transport, "tls", s.Protocol(), "group", s.Group, "pq", s.PostQuantum(),
 		"draft", s.Draft, "fingerprint", s.Fingerprint,
 	}
 	if s.Detour != "" {
@@ -50,7 +49,7 @@ func describe(s xtls.State) string {
 		quantum = "post-quantum"
 	}
 	path := pathName(s.Transport)
-	return fmt.Sprintf("%s%s: %s; %s, %s, %s (%s)", s.Peer, service, standing(s), path, tls.VersionName(s.TLSVersion), s.Group, quantum)
+	return fmt.Sprintf("%s%s: %s; %s, %s, %s (%s)", s.Peer, service, standing(s), path, s.Protocol(), s.Group, quantum)
 }
 
 // standing is what is known of the peer's key: NEW, PINNED, CA or VERIFIED.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/pion/logging"
 	"mellium.im/xmpp/jid"
+
+	"example.org/xtls/xtls"
 )
 
 const (
@@ -71,6 +73,8 @@ type Config struct {
 	// Proxy says how the SOCKS5 relay (XEP-0065) at proxy.DOMAIN behaves. It listens
 	// on a free port of Listen's host. Zero means that it works.
 	Proxy ProxyMode
+	// Security is what the clients of [ClientConfig] dial with; zero means TLS.
+	Security xtls.Security
 
 	// Tamper makes the server dishonest: see [Tamper]. Nil means honest.
 	Tamper Tamper

@@ -55,6 +55,7 @@ func ClientConfig(t TB, s *Server, name string) *xtls.Config {
 		Verify: func(context.Context, *xtls.Verification) (xtls.Level, error) {
 			return xtls.LevelServerVouched, nil
 		},
+		Security:  s.cfg.Security,
 		Server:    s.Addr(),
 		ServerTLS: s.ClientTLS(),
 	}
