@@ -388,6 +388,11 @@ func TestStreamHostile(t *testing.T) {
 		{"header too large", header[:len(header)-1] + strings.Repeat(" ", 1<<14), stream.PolicyViolation},
 		{"too deep", header + `<message>` + strings.Repeat("<a>", 64), stream.PolicyViolation},
 		{"not well-formed", header + `<message><body>x</message>`, stream.NotWellFormed},
+		{"attribute twice", header + `<message type='chat' type='normal'/>`, stream.NotWellFormed},
+		{"end of nothing", header + `</message>`, stream.NotWellFormed},
+		{"text between stanzas", header + `x<presence/>`, stream.BadFormat},
+		{"not a header", `<message xmlns='http://etherx.jabber.org/streams'/>`, stream.BadFormat},
+		{"version", strings.Replace(header, "1.0", "one", 1), stream.UnsupportedVersion},
 		{"not a stanza", header + `<x xmlns='urn:test'/>`, stream.UnsupportedStanzaType},
 		{"a stream in a stream", header + header, stream.UnsupportedStanzaType},
 		{"server namespace", strings.Replace(header, "jabber:client", "jabber:server", 1), stream.InvalidNamespace},
@@ -414,6 +419,7 @@ func TestStreamHostile(t *testing.T) {
 			got, err := io.ReadAll(a)
 			if err != nil {
 				t.Errorf("alice reads to the end: %v", err)
+				a.Abort() // bob has noticed nothing
 			}
 			want := `<stream:error><` + tt.want.Err + ` xmlns="urn:ietf:params:xml:ns:xmpp-streams"/></stream:error></stream:stream>`
 			if !strings.Contains(string(got), `<stream:stream `) || !strings.HasSuffix(string(got), want) {
