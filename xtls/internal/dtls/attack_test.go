@@ -377,3 +377,27 @@ func TestEveryOctet(t *testing.T) {
 		}
 	}
 }
+
+// TestFlood: so much of a handshake is taken, and not an octet more.
+func TestFlood(t *testing.T) {
+	g := newGate(nil, true, func(byte, []byte) error { return nil }, nil)
+	for seq := range uint64(maxHandshake / 16) {
+		if _, err := g.filter(nil, forged(typeAlert, 0, seq, 1, 90, 0)); err != nil { // 16 octets
+			t.Fatal(err)
+		}
+	}
+	if _, err := g.filter(nil, forged(typeAlert, 0, maxHandshake/16, 1, 90, 0)); !errors.Is(err, errFlood) {
+		t.Errorf("one over: %v, want errFlood", err)
+	}
+}
+
+// TestLongestMessage: a handshake message may be so long, and not an octet longer.
+func TestLongestMessage(t *testing.T) {
+	for size, ok := range map[int]bool{maxMessage: true, maxMessage + 1: false} {
+		o := order{fromClient: true}
+		_, err := o.take([]byte{clientHello, 0, byte(size >> 8), byte(size), 0, 0, 0, 0, 0, 0, 0, 1, 1})
+		if (err == nil) != ok {
+			t.Errorf("%d octets: %v", size, err)
+		}
+	}
+}

@@ -201,3 +201,32 @@ func FuzzPeer(f *testing.F) {
 		}
 	})
 }
+
+func TestHello(t *testing.T) {
+	alpn := []byte{0, extensionALPN, 0, 7, 0, 5, 4, 't', 'e', 's', 't'}
+	other := []byte{0, 23, 0, 0}
+	body := func(extensions ...[]byte) []byte {
+		all := bytes.Join(extensions, nil)
+		b := append(make([]byte, 34), 0, 0, 0, 2, 0xcc, 0xa9, 1, 0) // no session, no cookie, one suite, no compression
+		return append(append(b, byte(len(all)>>8), byte(len(all))), all...)
+	}
+	for name, tt := range map[string]struct {
+		body  []byte
+		names int // -1: an error
+	}{
+		"one":             {body(other, alpn), 1},
+		"none":            {body(other), 0},
+		"no extensions":   {body()[:42], 0},
+		"two extensions":  {body(alpn, alpn), -1},
+		"cut":             {body(alpn)[:50], -1},
+		"too long":        {append(body(alpn), 0), -1},
+		"empty list":      {body([]byte{0, extensionALPN, 0, 2, 0, 0}), -1},
+		"empty name":      {body([]byte{0, extensionALPN, 0, 3, 0, 1, 0}), -1},
+		"octets after it": {body([]byte{0, extensionALPN, 0, 6, 0, 3, 2, 'a', 'b', 0}), -1},
+	} {
+		names, err := clientProtocols(tt.body)
+		if (err != nil) != (tt.names < 0) || err == nil && len(names) != tt.names {
+			t.Errorf("%s: %q, %v", name, names, err)
+		}
+	}
+}

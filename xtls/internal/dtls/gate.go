@@ -23,6 +23,7 @@ const maxHandshake = 64 << 10
 var (
 	errFlood    = fmt.Errorf("more than %d octets of handshake", maxHandshake)
 	errOversize = fmt.Errorf("message of more than %d octets", maxDatagram)
+	errMixed    = errors.New("old and new handshake records in one message")
 	errEarly    = errors.New("something else than the end of the handshake")
 )
 
@@ -111,6 +112,7 @@ func (g *gate) filter(out, datagram []byte) ([]byte, error) {
 	if g.octets += len(datagram); g.octets > maxHandshake {
 		return nil, localError(errFlood)
 	}
+	repeated := false
 	for len(datagram) > 0 {
 		r, rest, err := nextRecord(datagram)
 		if err != nil {
@@ -123,6 +125,9 @@ func (g *gate) filter(out, datagram []byte) ([]byte, error) {
 		}
 		if fresh {
 			out = append(out, r.raw...)
+		}
+		if repeated = repeated || !fresh; repeated && len(out) > 0 {
+			return nil, localError(errMixed) // a flight is sent again as a whole
 		}
 		if r.epoch > 0 {
 			g.rest = append([]byte(nil), rest...)

@@ -33,7 +33,7 @@ const (
 
 const (
 	version12 = 0xfefd
-	version10 = 0xfeff // what a ClientHello's record may say (RFC 6347 §4.2.1)
+	version10 = 0xfeff // what the record of a ClientHello or HelloVerifyRequest may say (RFC 6347 §4.2.1)
 )
 
 // A record is one record as it is on the carrier.
@@ -66,7 +66,9 @@ func nextRecord(datagram []byte) (r record, rest []byte, err error) {
 		seq:     seq & maxSeq,
 		raw:     datagram[:size],
 	}
-	if r.version != version12 && (r.version != version10 || r.epoch != 0) {
+	first := r.raw[headerSize]
+	hello := r.epoch == 0 && r.typ == typeHandshake && (first == clientHello || first == helloVerifyRequest)
+	if r.version != version12 && (r.version != version10 || !hello) {
 		return record{}, nil, errMalformed
 	}
 	return r, datagram[size:], nil
