@@ -135,6 +135,9 @@ func slixmppContender(b testing.TB, s *server, from, to string, rtt time.Duratio
 	var sent int64
 	return contender{"slixmpp", arrived, func(ctx context.Context) error {
 		for ctx.Err() == nil {
+			if err := arrived.await(sent - slixmppAhead); err != nil {
+				return err
+			}
 			n, err := sender.stdin.Write(data)
 			sent += int64(n)
 			if err != nil {
@@ -144,6 +147,10 @@ func slixmppContender(b testing.TB, s *server, from, to string, rtt time.Duratio
 		return arrived.await(sent)
 	}}
 }
+
+// slixmppAhead is how much may wait for the sender, which has one block in flight:
+// enough never to let it wait, little enough to be at rest soon.
+const slixmppAhead = 8 * peerBlock
 
 // slixmppPython returns a Python that has slixmpp: not each one in PATH does.
 func slixmppPython(t testing.TB) string {
