@@ -234,7 +234,7 @@ func (c *Client) newOffer(js *jingle.Session) (*Offer, jingle.Reason, error) {
 		return nil, jingle.ReasonGeneralError, err
 	}
 	w := c.cfg.Path.ways(known)
-	if ns := content.Transport.Name().Space; c.method(ns, w) == nil {
+	if ns := content.Transport.Name().Space; c.method(ns, w) == nil || s.wants() == DTLS && ns != c.ibb.Namespace() {
 		return nil, jingle.ReasonUnsupportedTransports, fmt.Errorf("transport %.80q", ns)
 	}
 	return &Offer{Peer: js.Peer(), App: app, Digests: s.digests, c: c, js: js, security: s, ways: w}, "", nil
