@@ -252,7 +252,11 @@ func TestVerifyLive(t *testing.T) {
 			for name, c := range map[string]*xtls.Conn{"alice": a, "bob": b} {
 				if who == name || who == "both" {
 					wg.Go(func() {
-						if level, err := c.Verify(t.Context()); err != nil || level != xtls.LevelVerified {
+						level, err := c.Verify(t.Context())
+						if who == "both" && errors.Is(err, xtls.ErrBusy) {
+							return // the other was faster, so this one's user is asked already
+						}
+						if err != nil || level != xtls.LevelVerified {
 							t.Errorf("%s: %s, %v", name, level, err)
 						}
 					})

@@ -239,7 +239,8 @@ func (t *tunnel) verification() *Verification {
 // Verify verifies the peer now, on the tunnel that is in use: it calls
 // Config.Verify, here and at the peer, whose users choose a method. Data goes on
 // meanwhile. It returns the level that the tunnel has then. After a mismatch or a
-// wrong password the tunnel is ended.
+// wrong password the tunnel is ended. The error is [ErrBusy] if this end's user is
+// asked already, because the peer was first.
 func (c *Conn) Verify(ctx context.Context) (Level, error) {
 	t := c.t
 	if t.client.cfg.Verify == nil {
