@@ -150,9 +150,19 @@ type endpoint struct {
 
 // online logs in with the account to use. ctx bounds the login.
 func (a *app) online(ctx context.Context) (*endpoint, error) {
-	owner, err := a.owner()
+	owner, acc, err := a.account(ctx)
 	if err != nil {
 		return nil, err
+	}
+	return a.connect(ctx, owner, acc)
+}
+
+// account is the account to use, with its password. ctx bounds the wait for one that is
+// asked for.
+func (a *app) account(ctx context.Context) (jid.JID, account, error) {
+	owner, err := a.owner()
+	if err != nil {
+		return jid.JID{}, account{}, err
 	}
 	acc := a.storedFor(owner)
 	acc.JID = owner.String()
@@ -163,9 +173,9 @@ func (a *app) online(ctx context.Context) (*endpoint, error) {
 		acc.ServerCA = a.set.serverCA
 	}
 	if acc.Password, err = a.password(ctx, owner, acc.Password); err != nil {
-		return nil, a.during(ctx, "waiting for the password", err)
+		return jid.JID{}, account{}, a.during(ctx, "waiting for the password", err)
 	}
-	return a.connect(ctx, owner, acc)
+	return owner, acc, nil
 }
 
 // trust opens the store of known keys.

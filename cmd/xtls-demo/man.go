@@ -160,12 +160,15 @@ const eventsText = `With --json each event is one JSON object in a line, on stan
 output carries data (nc, serve --stdio), else on standard output. Each has a field
 "ev", and the last one is {"ev":"exit","code":N,"why":TEXT}. The others are:
   account     of login: what the server offers
+  advice      of doctor: what the user ("for":"user") or the admin of the server may do
+("for":"admin"), with lines for the configuration (config), if it is known how
   bench       of bench: one measurement: octets and seconds up and down, round trips
   changed     a peer shows another key than the ones known, none of them verified
   closed      the end of a tunnel: octets sent and received, code and why
   code        a one-time code to read to the peer's user, who types it: display
   delivered   of chat: a line has reached the peer, counted from 1 (n)
   demo        one fact of the demonstration
+  doctor      one finding on the own server: what, and what was measured
   facts       what is remembered of a peer: failed verifications, the day of a mismatch
   forgotten   keys of a peer were forgotten
   id          the own address and fingerprint

@@ -46,7 +46,7 @@ func (a *app) root() *cobra.Command {
 		return &usageError{err, "see: " + cmd.CommandPath() + " --help"}
 	})
 	root.AddCommand(a.demoCommand(), a.serverCommand(), a.loginCommand(), a.idCommand(), a.peersCommand(),
-		a.serveCommand(), a.ncCommand(), a.chatCommand(), a.pingCommand(), a.benchCommand(), a.verifyCommand(), a.manCommand(), a.versionCommand())
+		a.serveCommand(), a.ncCommand(), a.chatCommand(), a.pingCommand(), a.benchCommand(), a.doctorCommand(), a.verifyCommand(), a.manCommand(), a.versionCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root
