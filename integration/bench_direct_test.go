@@ -30,7 +30,9 @@ import (
 func BenchmarkDirect(b *testing.B) {
 	contenders := []contender{directContender(b), tlsContender(b), sshContender(b)}
 	for b.Loop() {
-		compete(b, benchRounds, directTrial(), contenders...).report(b)
+		r := compete(b, benchRounds, directTrial(), contenders...)
+		r.report(b)
+		b.ReportMetric(r.ratio("xtls", "tls"), "xtls/tls")
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 func BenchmarkInFlight(b *testing.B) {
 	var p plot
 	benchServers(b, func(b *testing.B, s *server) {
-		tunnel, ping := loadedTunnels(b, connect(b, s.behind(b, plotRTT, true), "alice"), connect(b, s.behind(b, plotRTT, true), "bob"))
+		tunnel, ping := loadedTunnel(b, connect(b, s.behind(b, plotRTT, true), "alice"), connect(b, s.behind(b, plotRTT, true), "bob"))
 		pair := newRawPair(b, s, "alice", "bob", plotRTT, true)
 		for b.Loop() {
 			p.columns = append(p.columns, inFlight(b, s.name, pair, tunnel, ping))

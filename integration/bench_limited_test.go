@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.org/xtls/xtls"
+	"example.org/xtls/xtls/mux"
 )
 
 // Rate limits of the configurations that servers ship, in octets of stanzas a second.
@@ -34,8 +35,8 @@ const (
 
 // BenchmarkLimited is what remains under the rate limits that servers ship: the rate
 // of a tunnel as a share of the payload that the limit leaves room for in blocks of
-// 4096 octets, and the round trip of a small message in another tunnel of the same two
-// sessions meanwhile. Beside it the raw sender and how long its blocks wait.
+// 4096 octets, and the round trip of a small message in another stream of the tunnel
+// meanwhile. Beside it the raw sender and how long its blocks wait.
 func BenchmarkLimited(b *testing.B) {
 	b.Run("prosody", func(b *testing.B) {
 		limited(b, startProsody(b, prosodyOptions{limits: true}), prosodyLimit)
@@ -46,7 +47,7 @@ func BenchmarkLimited(b *testing.B) {
 }
 
 func limited(b *testing.B, s *server, limit float64) {
-	tunnel, ping := loadedTunnels(b, connect(b, s, "alice"), connect(b, s, "bob"))
+	tunnel, ping := loadedTunnel(b, connect(b, s, "alice"), connect(b, s, "bob"))
 	pair := newRawPair(b, s, "alice", "bob", 0, true)
 	raw := []*rawContender{pair.contender(rawBlock, 1), pair.contender(rawBlock, 4)}
 	room := limit * rawBlock / float64(raw[0].stanza())
@@ -112,33 +113,45 @@ func (l load) measure(ctx context.Context, c contender) (rate float64, trips []t
 	return rate, trips, err
 }
 
-// loadedTunnels are two tunnels between two clients: one to load, and one for small
-// messages, whose round trip ping takes.
-func loadedTunnels(b testing.TB, from, to *xtls.Client) (c contender, ping func() (time.Duration, error)) {
+// loadedTunnel is a tunnel between two clients with two streams in it (package mux): one
+// to load, and one for small messages, whose round trip ping takes.
+func loadedTunnel(b testing.TB, from, to *xtls.Client) (c contender, ping func() (time.Duration, error)) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	dialled, accepted, err := tunnels(ctx, from, to, 2)
+	dialled, accepted, err := tunnels(ctx, from, to, 1)
 	if err != nil {
 		b.Fatal(err)
 	}
+	near, far := mux.Client(dialled[0]), mux.Server(accepted[0])
+	b.Cleanup(func() { _, _ = near.Close(), far.Close() })
+	stream := func() (out, in *mux.Stream) {
+		if out, err = near.Open(ctx); err == nil {
+			in, err = far.Accept(ctx)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		return out, in
+	}
+	small, back := stream()
 	var echo sync.WaitGroup
-	echo.Go(func() { _, _ = io.Copy(accepted[1], accepted[1]) })
+	echo.Go(func() { _, _ = io.Copy(back, back) })
 	b.Cleanup(func() {
-		_ = dialled[1].Close()
-		_ = accepted[1].Close()
+		_, _ = small.Close(), back.Close()
 		echo.Wait()
 	})
+	bulk, arrives := stream()
 	message := make([]byte, 16)
-	return connContender(b, "xtls", dialled[0], accepted[0], 0), func() (time.Duration, error) {
+	return connContender(b, "xtls", bulk, arrives, 0), func() (time.Duration, error) {
 		start := time.Now()
-		if err := dialled[1].SetDeadline(start.Add(drainTime)); err != nil {
+		if err := small.SetDeadline(start.Add(drainTime)); err != nil {
 			return 0, err
 		}
-		if _, err := dialled[1].Write(message); err != nil {
+		if _, err := small.Write(message); err != nil {
 			return 0, err
 		}
-		_, err := io.ReadFull(dialled[1], make([]byte, len(message)))
+		_, err := io.ReadFull(small, make([]byte, len(message)))
 		return time.Since(start), err
 	}
 }

@@ -25,7 +25,9 @@ func BenchmarkRelay(b *testing.B) {
 		raw := relayContender(b, s, "alice", "bob")
 		tunnel := tunnelContender(b, connectBy(b, s, "alice", xtls.PathRelay), connectBy(b, s, "bob", xtls.PathRelay))
 		for b.Loop() {
-			compete(b, benchRounds, directTrial(), tunnel, raw).report(b)
+			r := compete(b, benchRounds, directTrial(), tunnel, raw)
+			r.report(b)
+			b.ReportMetric(r.ratio("xtls", "raw"), "xtls/raw")
 		}
 	})
 }

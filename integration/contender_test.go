@@ -219,7 +219,7 @@ func TestContenders(t *testing.T) {
 	for name, s := range servers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tunnel, ping := loadedTunnels(t, connect(t, s.behind(t, rtt, true), "alice"), connect(t, s.behind(t, rtt, true), "bob"))
+			tunnel, ping := loadedTunnel(t, connect(t, s.behind(t, rtt, true), "alice"), connect(t, s.behind(t, rtt, true), "bob"))
 			raw := newRawPair(t, s, "alice", "bob", rtt, true).contender(1024, 4)
 			for _, c := range []contender{
 				tunnel,

@@ -353,6 +353,9 @@ func (t *tunnel) awaitReplace(ctx context.Context, cause error) error {
 		fmt.Errorf("%w; and the peer proposed no other path within %v", cause, replaceTime))
 	defer cancel()
 	m, err := await(timed, t, t.replaced)
+	if errors.Is(err, ErrNoPath) && t.ctx.Err() != nil {
+		return verdict{cause} // the peer knows no more than this end
+	}
 	if err != nil {
 		return err
 	}

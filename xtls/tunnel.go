@@ -434,6 +434,8 @@ func endError(err error) error {
 		return ErrPeerAlarm
 	case jingle.ReasonUnsupportedTransports:
 		return errUnsupportedTransport
+	case jingle.ReasonFailedTransport, jingle.ReasonConnectivityError:
+		return fmt.Errorf("%w that works at the peer", ErrNoPath)
 	case jingle.ReasonUnsupportedApplications, jingle.ReasonIncompatibleParameters:
 		return fmt.Errorf("%w: %s", ErrNotSupported, end.Reason)
 	case jingle.ReasonTimeout, jingle.ReasonExpired:

@@ -224,16 +224,18 @@ func (t *Transport) streamhosts(ctx context.Context, proxy jid.JID) ([]Proxy, er
 	var found []Proxy
 	for _, h := range answer.Hosts {
 		host, ok := parseHost(h.Host)
-		p := Proxy{JID: proxy, Host: host, Port: defaultPort}
+		p := Proxy{Host: host, Port: defaultPort}
+		var err error
 		if h.Port != "" {
-			n, err := strconv.ParseUint(h.Port, 10, 16)
-			if err != nil || n == 0 {
+			var n uint64
+			if n, err = strconv.ParseUint(h.Port, 10, 16); err != nil || n == 0 {
 				continue // zeroconf, which is long gone
 			}
 			p.Port = uint16(n)
 		}
-		// A proxy speaks for itself only.
-		if j, err := jid.Parse(h.JID); err != nil || !j.Equal(proxy) || !ok {
+		// A proxy speaks for itself only. One of several nodes that share a name adds a
+		// resource (ejabberd does), and activates only what is addressed to that.
+		if p.JID, err = jid.Parse(h.JID); err != nil || !isService(p.JID) || !p.JID.Domain().Equal(proxy) || !ok {
 			continue
 		}
 		if found = append(found, p); len(found) == maxStreamhosts {
@@ -249,10 +251,10 @@ var errUnconfirmed = errors.New("not confirmed by the proxy")
 // confirm asks the proxy of a peer's candidate whether that is its address: a peer could pass its
 // own address off as a relay and learn ours from the connection.
 func (t *Transport) confirm(ctx context.Context, c candidate) error {
-	if !isDomain(c.jid) {
+	if !isService(c.jid) {
 		return fmt.Errorf("%w: %s is no service", errUnconfirmed, quote(c.jid.String()))
 	}
-	hosts, err := t.streamhosts(ctx, c.jid)
+	hosts, err := t.streamhosts(ctx, c.jid.Domain())
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnconfirmed, err)
 	}
@@ -270,6 +272,9 @@ func (t *Transport) activate(ctx context.Context, proxy jid.JID, sid string, pee
 	_, err := t.stanzas.Request(ctx, stanza.SetIQ, proxy, []byte(q))
 	return err
 }
+
+// isService tells whether j is a domain or one of its nodes, and nobody's account.
+func isService(j jid.JID) bool { return j.Domainpart() != "" && j.Localpart() == "" }
 
 func isDomain(j jid.JID) bool {
 	return j.Domainpart() != "" && j.Localpart() == "" && j.Resourcepart() == ""
