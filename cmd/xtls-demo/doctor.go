@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -177,7 +178,7 @@ func (p *prober) relay(ctx context.Context, d *diagnosis) ([]finding, error) {
 	if len(d.offer.proxies) > 0 {
 		d.relay = p.measure(ctx, xtls.PathRelay, "through the proxy")
 	}
-	if err := d.relay.err; err != nil && (ctx.Err() != nil || isAlarm(err) || isLogin(err)) {
+	if err := d.relay.err; err != nil && (ctx.Err() != nil || isAlarm(err) || isLogin(err) || errors.Is(err, xtls.ErrLost)) {
 		return nil, err
 	}
 	return relayFindings(d), nil

@@ -38,10 +38,7 @@ func serverFindings(d *diagnosis) []finding {
 	if d.software.Name != "" {
 		text = strings.TrimSpace(printable(d.software.Name) + " " + printable(d.software.Version))
 	}
-	resume := "stream management not offered; this program does not use it"
-	if d.offer.resume {
-		resume = "stream management offered; this program does not use it: a session that is cut ends its tunnels"
-	}
+	resume := "stream management " + map[bool]string{false: "not offered", true: "offered"}[d.offer.resume] + "; this program does not use it"
 	return []finding{
 		{"server", "server", printable(d.domain) + ": " + text, []any{"domain", d.domain, "software", d.software.Name, "version", d.software.Version}},
 		{
@@ -171,7 +168,7 @@ func adviceForUser(d *diagnosis) []string {
 		advice = append(advice, "do not run a shell beside a large in-band transfer of the same account")
 	}
 	if len(advice) == 0 {
-		advice = append(advice, "nothing to do: in-band is good for everything here")
+		advice = append(advice, "nothing you need to do: in-band carries files as well")
 	}
 	return advice
 }
@@ -189,7 +186,7 @@ func remediesFor(d *diagnosis) []remedy {
 	var all []remedy
 	add := func(why, config string) { all = append(all, remedy{why, strings.ReplaceAll(config, "DOMAIN", domain)}) }
 	if d.limited() {
-		add("Each client may send very little. A hundred times as much is still little for the server:", s.limits)
+		add("Each client may send very little; 1 MB/s is still little for the server:", s.limits)
 	}
 	switch {
 	case len(d.offer.proxies) == 0:

@@ -103,6 +103,8 @@ func (p *prober) tunnel(ctx context.Context, path xtls.Path, use func(*benchClie
 		return p.a.during(est, "opening a tunnel between two sessions of the account", err)
 	}
 	defer conn.Close()
+	s := conn.State()
+	p.a.ui.detail("a tunnel to the other session %s: %s, %s", s.Peer, pathName(s.Transport), s.Protocol())
 	c := &benchClient{mux.Client(conn)}
 	defer func() { _ = c.s.Close() }()
 	return use(c)

@@ -69,10 +69,11 @@ func TestScript(t *testing.T) {
 			"killserver": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Check(ts.Value(scriptServer{}).(*xtlstest.Server).Close())
 			},
-			"service": service,
-			"readout": readOut,
-			"mute":    mute,
-			"certify": certify,
+			"service":   service,
+			"readout":   readOut,
+			"mute":      mute,
+			"certify":   certify,
+			"difficult": difficult,
 		},
 	})
 }
@@ -311,4 +312,36 @@ func mute(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Defer(func() { _ = c.Close() })
 	_, err = c.Listen()
 	ts.Check(err)
+}
+
+// difficult DIR [rate=N] [stanza=N] [proxy=off|refuses] starts another server, which has these
+// knobs of xtlstest.Config turned, and stores the account of alice there in DIR.
+func difficult(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: difficult DIR [KNOB=VALUE]...")
+	}
+	cfg := xtlstest.Config{Accounts: scriptAccounts}
+	for _, arg := range args[1:] {
+		knob, value, _ := strings.Cut(arg, "=")
+		n, err := strconv.Atoi(value)
+		switch {
+		case knob == "rate" && err == nil:
+			cfg.RateLimit = n
+		case knob == "stanza" && err == nil:
+			cfg.StanzaLimit = n
+		case arg == "proxy=off":
+			cfg.Proxy = xtlstest.ProxyOff
+		case arg == "proxy=refuses":
+			cfg.Proxy = xtlstest.ProxyRefuses
+		default:
+			ts.Fatalf("no such knob: %s", arg)
+		}
+	}
+	s, err := xtlstest.Start(cfg)
+	ts.Check(err)
+	ts.Defer(func() { _ = s.Close() })
+	dir := ts.MkAbs(args[0])
+	acc := account{JID: "alice@localhost", Password: scriptAccounts["alice"], Server: s.Addr(), ServerCA: filepath.Join(dir, "ca.pem")}
+	ts.Check(saveAccount(filepath.Join(dir, "config.toml"), acc))
+	ts.Check(os.WriteFile(acc.ServerCA, s.CAPEM(), 0o644))
 }
