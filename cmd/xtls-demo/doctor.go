@@ -72,15 +72,16 @@ run.`,
 
 // A diagnosis is what was found.
 type diagnosis struct {
-	domain   string
-	software version.Query // XEP-0092; empty if the server does not say
-	login    time.Duration // from looking for the server to a bound resource
-	offer    serverOffer
-	limits   xtls.Limits
-	host     streamhost // of the first proxy
-	inBand   pathFigures
-	relay    pathFigures
-	stanza   stanzaFigures
+	domain    string
+	software  version.Query // XEP-0092; empty if the server does not say
+	login     time.Duration // from looking for the server to a bound resource
+	offer     serverOffer
+	limits    xtls.Limits
+	host      streamhost // of the first proxy
+	blockSize int        // that the user wants; 0: none
+	inBand    pathFigures
+	relay     pathFigures
+	stanza    stanzaFigures
 }
 
 // pathFigures is what a path was measured to carry.
@@ -92,8 +93,9 @@ type pathFigures struct {
 
 // stanzaFigures is how large stanzas may be, as tried. Zero is not known.
 type stanzaFigures struct {
-	passed  int // octets of the largest one that was answered
-	refused int // octets of the one that ended the session, or was not answered
+	passed  int     // octets of the largest one that was answered
+	rate    float64 // octets a second of that one, until its answer
+	refused int     // octets of the one that ended the session, or was not answered
 	err     error
 }
 
@@ -110,7 +112,7 @@ func (a *app) doctor(ctx context.Context, f doctorFlags) error {
 	if err != nil {
 		return err
 	}
-	d := &diagnosis{domain: owner.Domainpart()}
+	d := &diagnosis{domain: owner.Domainpart(), blockSize: a.set.blockSize}
 	for _, examine := range []func(context.Context, *diagnosis) ([]finding, error){p.server, p.inBand, p.relay, p.stanzas} {
 		found, err := examine(ctx, d)
 		a.ui.progress("")

@@ -227,6 +227,7 @@ func (p *prober) trySizes(ctx context.Context) stanzaFigures {
 	var figures stanzaFigures
 	for _, size := range triedSizes {
 		p.a.ui.progress(fmt.Sprintf("trying a stanza of %d KiB", size>>10))
+		start := time.Now()
 		switch answered, err := trySize(ctx, c, size); {
 		case err != nil:
 			figures.err = err
@@ -235,7 +236,7 @@ func (p *prober) trySizes(ctx context.Context) stanzaFigures {
 			figures.refused = size
 			return figures
 		}
-		figures.passed = size
+		figures.passed, figures.rate = size, float64(size)/time.Since(start).Seconds()
 	}
 	return figures
 }

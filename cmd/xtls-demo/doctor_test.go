@@ -25,7 +25,7 @@ func diagnosed(software string, change func(*diagnosis)) *diagnosis {
 		host:   streamhost{Host: "proxy.example.org", Port: "5000"},
 		inBand: pathFigures{rate: 30e6, idle: 20, loaded: 40},
 		relay:  pathFigures{rate: 50e6, idle: 20, loaded: 40},
-		stanza: stanzaFigures{passed: 250 << 10, refused: 512 << 10},
+		stanza: stanzaFigures{passed: 250 << 10, rate: 5e6, refused: 512 << 10},
 	}
 	change(d)
 	return d
@@ -85,7 +85,7 @@ func TestAdvice(t *testing.T) {
 			[]string{"network_default_read_size = 65536", "network_settings = { nagle = false }"},
 			"limits",
 		},
-		{"a slow line", "Prosody", func(d *diagnosis) { d.inBand.rate, d.relay.rate = 1e6, 1.2e6 }, []string{"nothing you need"}, nil, ""},
+		{"a slow line", "Prosody", func(d *diagnosis) { d.inBand.rate, d.relay.rate, d.stanza.rate = 1e6, 1.2e6, 1e6 }, []string{"nothing you need"}, nil, ""},
 		{
 			"slow for each stanza, no proxy", "Prosody", both(noProxy, func(d *diagnosis) { d.inBand = pathFigures{rate: 4e6, idle: 1} }),
 			[]string{"nothing you need"},
@@ -100,7 +100,7 @@ func TestAdvice(t *testing.T) {
 		},
 		{"ejabberd is not slow for each stanza", "ejabberd", func(d *diagnosis) { d.inBand.rate = 4e6 }, []string{"the proxy is"}, nil, ""},
 		{
-			"narrow ejabberd", "ejabberd", func(d *diagnosis) { d.stanza = stanzaFigures{16 << 10, 64 << 10, nil} },
+			"narrow ejabberd", "ejabberd", func(d *diagnosis) { d.stanza = stanzaFigures{passed: 16 << 10, refused: 64 << 10} },
 			[]string{"nothing you need"},
 			[]string{"Stanzas may not have 64 KiB", "max_stanza_size: 262144"},
 			"shaper",

@@ -17,7 +17,7 @@
 // main.go starts and ends a run, root.go has the verbs and flags, settings.go and
 // config.go what they mean and where it is kept; account.go goes online, trust.go
 // decides about unknown keys, ceremony.go verifies on a terminal, splice.go joins a tunnel with local streams,
-// conversation.go is a chat, and each verb has a file of its own.
+// conversation.go is a chat, doctor_advice.go what doctor makes of its findings, and each verb has a file of its own.
 package main
 
 import (
