@@ -6,9 +6,11 @@ package ibb
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/xml"
 	"testing"
+	"time"
 
 	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/mux"
@@ -87,5 +89,37 @@ func BenchmarkHandle(b *testing.B) {
 		if n, err := c.Read(payload); n != DefaultBlockSize || err != nil {
 			b.Fatal(n, err)
 		}
+	}
+}
+
+// An echo answers each block at once, as a session would without any work of its own.
+type echo struct{ sent int }
+
+func (*echo) LocalAddr() jid.JID { return jid.MustParse("bruno@moor.example/phone") }
+
+func (*echo) Request(context.Context, stanza.IQType, jid.JID, []byte) (xml.TokenReader, error) {
+	return nil, nil
+}
+
+func (e *echo) Go(_ stanza.IQType, _ jid.JID, payload []byte, done func(xml.TokenReader, error)) {
+	e.sent += len(payload)
+	done(nil, nil)
+}
+
+// BenchmarkSend is the sending path of one block, from Write to its acknowledgement.
+func BenchmarkSend(b *testing.B) {
+	t := &Transport{stanzas: &echo{}}
+	c := &Conn{t: t, sid: "s", opened: true, blockSize: DefaultBlockSize, born: time.Now()}
+	c.readable.L, c.writable.L, c.work.L = &c.mu, &c.mu, &c.mu
+	c.out = sender{size: DefaultSendBuffer, proven: startChunk, ctl: newController(DefaultBlockSize, sessionBlocks, DefaultSendBuffer, false)}
+	payload := make([]byte, DefaultBlockSize)
+	c.out.write(payload) // a queue that runs empty frees its memory
+	b.SetBytes(DefaultBlockSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		if n, err := c.Write(payload); n != len(payload) || err != nil {
+			b.Fatal(n, err)
+		}
+		c.step()
 	}
 }

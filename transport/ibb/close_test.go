@@ -150,7 +150,7 @@ func TestBothClose(t *testing.T) {
 			r.stranger = stranger
 			a, b := r.connect(t, false)
 			for _, c := range []*ibb.Conn{a, b} {
-				go c.Write(make([]byte, 1<<20))
+				go c.Write(make([]byte, 8<<20))
 			}
 			synctest.Wait()
 			time.Sleep(time.Second)
@@ -274,7 +274,7 @@ func TestSessionEnded(t *testing.T) {
 				mustWrite(t, b, "before")
 				synctest.Wait()
 				errs := make(chan error, 1)
-				go func() { _, err := a.Write(make([]byte, 1<<20)); errs <- err }()
+				go func() { _, err := a.Write(make([]byte, 8<<20)); errs <- err }()
 				synctest.Wait()
 				r.ta.Close(cause)
 				got, err := readAll(a)

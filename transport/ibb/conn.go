@@ -52,6 +52,7 @@ type Conn struct {
 	sid       string
 	initiator bool
 	messages  bool
+	born      time.Time // what the controller's time counts from
 
 	// The block-size and whether credit is used are fixed when the peer has answered; the
 	// stream takes no data before.

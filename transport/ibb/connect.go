@@ -10,6 +10,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"time"
 
 	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/stanza"
@@ -59,6 +60,7 @@ func (t *Transport) newConn(n *transport.Negotiation, fail context.CancelCauseFu
 		peer:      n.Peer,
 		initiator: n.Initiator,
 		messages:  n.Messages,
+		born:      time.Now(),
 		ready:     make(chan struct{}),
 		done:      make(chan struct{}),
 		failed:    fail,
@@ -73,7 +75,7 @@ func (c *Conn) key() streamKey { return streamKey{c.peer.String(), c.sid} }
 func (c *Conn) offer(ctx context.Context, s transport.Signal) error {
 	cfg := c.t.cfg
 	c.sid = rand.Text() // at least 128 bits
-	mine := params{sid: c.sid, blockSize: cfg.BlockSize, credit: cfg.ReceiveBuffer}
+	mine := params{sid: c.sid, blockSize: cfg.BlockSize, credit: cfg.firstWindow()}
 	if err := c.t.register(c); err != nil {
 		return err
 	}
@@ -109,7 +111,7 @@ func (c *Conn) accept(ctx context.Context, s transport.Signal) error {
 	c.sid = theirs.sid
 	mine := params{sid: theirs.sid, blockSize: min(theirs.blockSize, c.t.cfg.BlockSize)}
 	if theirs.credit > 0 {
-		mine.credit = c.t.cfg.ReceiveBuffer
+		mine.credit = c.t.cfg.firstWindow()
 	}
 	c.agree(theirs, mine.blockSize, false)
 	if err := c.t.register(c); err != nil {
@@ -142,21 +144,28 @@ func recvParams(ctx context.Context, s transport.Signal) (params, error) {
 // agree fixes what both ends have agreed on.
 func (c *Conn) agree(theirs params, blockSize int, opened bool) {
 	cfg := c.t.cfg
-	inFlight := 1
-	if theirs.credit > 0 {
-		inFlight = cfg.InFlight
+	window, most, blocks := cfg.firstWindow(), cfg.ReceiveBuffer, sessionBlocks
+	if theirs.credit == 0 {
+		most, blocks = window, 1
+	}
+	ctl := newController(blockSize, blocks, cfg.SendBuffer, c.messages)
+	if cfg.InFlight > 0 {
+		ctl = fixedController(blockSize, min(cfg.InFlight, blocks))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.blockSize = blockSize
 	c.credit = theirs.credit > 0
 	c.in = receiver{
-		blockSize: blockSize, window: cfg.ReceiveBuffer, messages: c.messages,
-		limit: uint64(cfg.ReceiveBuffer),
+		blockSize: blockSize, window: window, most: most, messages: c.messages,
+		limit: uint64(window),
 	}
 	c.out = sender{
-		blockSize: blockSize, size: cfg.SendBuffer, maxInFlight: inFlight, messages: c.messages,
-		credit: theirs.credit, limit: uint64(theirs.credit),
+		size: cfg.SendBuffer, messages: c.messages, credit: theirs.credit, limit: uint64(theirs.credit),
+		ctl: ctl, proven: startChunk,
+	}
+	if c.messages || cfg.InFlight > 0 {
+		c.out.proven = blockSize
 	}
 	c.opened = opened
 }

@@ -53,8 +53,8 @@ func TestCredit(t *testing.T) {
 		{"same limit", peer, "limit='262144' sid='%s'", "result", ""},
 		{"backwards is ignored", peer, "limit='0' sid='%s'", "result", ""},
 		{"backwards to what was sent is ignored", peer, "limit='4' sid='%s'", "result", ""},
-		{"as far as can be true", peer, "limit='262148' sid='%s'", "result", ""},
-		{"beyond what was promised", peer, "limit='262149' sid='%s'", "cancel bad-request", "limit 262149, but only 4 octets were sent and 262144 announced"},
+		{"as far as can be true", peer, "limit='16777220' sid='%s'", "result", ""},
+		{"beyond what was promised", peer, "limit='16777221' sid='%s'", "cancel bad-request", "limit 16777221, but only 4 octets were sent and a window has at most 16777216"},
 		{"largest", peer, "limit='9223372036854775807' sid='%s'", "cancel bad-request", "limit 9223372036854775807"},
 		{"overflow", peer, "limit='9223372036854775808' sid='%s'", "cancel bad-request", `limit "9223372036854775808"`},
 		{"negative", peer, "limit='-1' sid='%s'", "cancel bad-request", `limit "-1"`},
@@ -96,7 +96,7 @@ func TestCreditInResult(t *testing.T) {
 		broken string
 	}{
 		{"another element acknowledges all the same", replace("<credit ", "<other ", "</credit>", "</other>"), ""},
-		{"beyond", replace(`limit="262144"`, `limit="262149"`), "limit 262149"},
+		{"beyond", replace(`limit="262144"`, `limit="16777221"`), "limit 16777221"},
 		{"no number", replace(`limit="262144"`, `limit="x"`), `limit "x"`},
 		{"of another stream", replace(`sid="`, `sid="x`), "credit for sid"},
 	} {
@@ -142,8 +142,9 @@ func TestCreditUpdateIsRepeated(t *testing.T) {
 		a, b := r.connect(t, false) // b writes, a is the slow reader
 		r.undeliverable("credit", stanza.Wait, stanza.RemoteServerTimeout, func(n int) bool { return n < 5 })
 		want := pattern(4096)
-		mustWrite(t, b, want)
+		wait := write(t, b, want)
 		synctest.Wait()
+		defer wait()
 		if got := readString(t, a, len(want)); got != want {
 			t.Error("what was read differs from what was written")
 		}
@@ -159,7 +160,7 @@ func TestCreditUpdateRefused(t *testing.T) {
 			a.SetDeadline(time.Time{})
 			b.SetDeadline(time.Time{})
 			r.undeliverable("credit", typ, stanza.RecipientUnavailable, func(int) bool { return true })
-			mustWrite(t, b, pattern(4096))
+			mustWrite(t, b, pattern(1024+256)) // the window and a block
 			synctest.Wait()
 			got, err := readAll(a)
 			if refused, ok := errors.AsType[*ibb.RefusedError](err); !ok || refused.Op != "credit" || got != pattern(1024) {

@@ -194,3 +194,20 @@ func mustWrite(t *testing.T, c net.Conn, s string) {
 		t.Fatalf("Write of %d octets = %d, %v", len(s), n, err)
 	}
 }
+
+// write writes s in the background, since a connection takes little more than its path and its
+// peer do. The function it returns waits until all was taken.
+func write(t *testing.T, c net.Conn, s string) (wait func()) {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(c, s)
+		done <- err
+	}()
+	return func() {
+		t.Helper()
+		if err := <-done; err != nil {
+			t.Errorf("Write of %d octets: %v", len(s), err)
+		}
+	}
+}

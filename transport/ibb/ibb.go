@@ -19,13 +19,18 @@ const (
 	// DefaultBlockSize is what XEP-0047 §5 recommends and every server takes, in octets.
 	DefaultBlockSize = 4096
 
-	// DefaultInFlight is how many blocks may be unacknowledged if credit is used. It hides some
-	// of the round trip and keeps other stanzas of the account from waiting behind many blocks.
-	DefaultInFlight = 4
+	// DefaultReceiveBuffer and DefaultSendBuffer are in octets. How much of them a stream uses
+	// depends on its path: see the package comment.
+	DefaultReceiveBuffer = 2 << 20
+	DefaultSendBuffer    = 4 << 20
 
-	// DefaultReceiveBuffer and DefaultSendBuffer are in octets.
-	DefaultReceiveBuffer = 256 << 10
-	DefaultSendBuffer    = 64 << 10
+	// FirstWindow is the most credit announced for a new stream, in octets. It grows while the
+	// reader keeps up.
+	FirstWindow = 256 << 10
+
+	// MaxWindow is how far, in octets, a limit may lie beyond what was sent, unless more was
+	// announced. One that lies beyond that breaks the stream.
+	MaxWindow = 16 << 20
 )
 
 // Config says how a [Transport] works. Only Stanzas is required.
@@ -37,16 +42,19 @@ type Config struct {
 	// the smaller of both ends' counts, for both directions. 0 means DefaultBlockSize.
 	BlockSize int
 
-	// InFlight is the most blocks sent and not acknowledged per stream, if credit is used;
-	// without it there is only one. 0 means DefaultInFlight.
+	// InFlight, if it is not 0, fixes how many blocks are sent and not acknowledged per stream, 1
+	// to 900, each of BlockSize octets where there is enough. It is for measurements: 0 lets each
+	// stream find out what its path carries best, within BlockSize. Without credit there is only
+	// one block in any case.
 	InFlight int
 
 	// ReceiveBuffer bounds what came and was not read, in octets of payload per stream. It must
-	// hold two blocks. 0 means DefaultReceiveBuffer.
+	// hold two blocks, and MaxWindow at most. 0 means DefaultReceiveBuffer.
 	ReceiveBuffer int
 
 	// SendBuffer bounds what was written and not acknowledged, in octets per stream. It must
-	// hold a block. 0 means DefaultSendBuffer.
+	// hold a block. A slow path takes much less: what has been accepted delays whatever is written
+	// later. 0 means DefaultSendBuffer.
 	SendBuffer int
 
 	// Logger gets why streams ended. Nil is silent. It never gets payload.
@@ -68,8 +76,8 @@ func (cfg Config) check() (Config, error) {
 		min, max int
 	}{
 		{"BlockSize", &cfg.BlockSize, DefaultBlockSize, minBlockSize, maxBlockSize},
-		{"InFlight", &cfg.InFlight, DefaultInFlight, 1, maxInFlight},
-		{"ReceiveBuffer", &cfg.ReceiveBuffer, DefaultReceiveBuffer, 2 * cfg.BlockSize, maxBuffer},
+		{"InFlight", &cfg.InFlight, 0, 0, sessionBlocks},
+		{"ReceiveBuffer", &cfg.ReceiveBuffer, DefaultReceiveBuffer, 2 * cfg.BlockSize, MaxWindow},
 		{"SendBuffer", &cfg.SendBuffer, DefaultSendBuffer, cfg.BlockSize, maxBuffer},
 	} {
 		if *f.v == 0 {
@@ -82,10 +90,12 @@ func (cfg Config) check() (Config, error) {
 	return cfg, nil
 }
 
-const (
-	maxInFlight = 1 << 10 // far below 2^15, where seq could no longer tell a gap from a repetition
-	maxBuffer   = 1 << 30 // a credit has 31 bits
-)
+// firstWindow is what a new stream announces.
+func (cfg Config) firstWindow() int {
+	return min(cfg.ReceiveBuffer, max(FirstWindow, 2*cfg.BlockSize))
+}
+
+const maxBuffer = 1 << 30
 
 // A Transport is the IBB end of one XMPP session. It implements [transport.Method]. Its methods
 // may be called concurrently.
@@ -93,6 +103,7 @@ type Transport struct {
 	cfg     Config
 	stanzas transport.Stanzas
 	running sync.WaitGroup // one per Conn.run
+	flights budget
 
 	mu      sync.Mutex
 	streams map[streamKey]*Conn // those that stanzas may be for

@@ -42,6 +42,24 @@ func isWait(err error) bool {
 	return false
 }
 
+// isTooBig tells whether err is an answer that says that a stanza was too large or against a
+// policy, and a smaller one may pass: those of RFC 6120 §8.3.3.12 (policy-violation), §8.3.3.18
+// (resource-constraint) and §8.3.3.9 (not-acceptable), the latter two if the stanza is to be
+// modified. The limits of servers and the answers to what exceeds them are XEP-0478's subject.
+func isTooBig(err error) bool {
+	se, ok := errors.AsType[stanza.Error](err)
+	if !ok {
+		return false
+	}
+	switch se.Condition {
+	case stanza.PolicyViolation:
+		return true
+	case stanza.ResourceConstraint, stanza.NotAcceptable:
+		return se.Type == stanza.Modify
+	}
+	return false
+}
+
 // A patience is the pauses between repetitions of one stanza. The zero value has all of it.
 type patience struct {
 	since time.Time // of the first refusal in a row

@@ -19,8 +19,9 @@ func (q *queue) len() int { return len(q.buf) - q.head }
 
 // push appends b.
 func (q *queue) push(b []byte) {
-	// Moving down before growing keeps the memory near what is queued.
-	if q.head > 0 && len(q.buf)+len(b) > cap(q.buf) {
+	// Moving down before growing keeps the memory near what is queued; moving no more than was
+	// dropped meanwhile keeps it cheap.
+	if q.head > q.len() && len(q.buf)+len(b) > cap(q.buf) {
 		q.buf = q.buf[:copy(q.buf, q.buf[q.head:])]
 		q.head = 0
 	}

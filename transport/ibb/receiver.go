@@ -10,7 +10,8 @@ import "io"
 // It does no I/O and has no lock; Conn's mutex guards it.
 type receiver struct {
 	blockSize int
-	window    int  // most octets of payload queued
+	window    int  // most octets of payload queued; grows
+	most      int  // most of window
 	messages  bool // the queue holds messages, not a stream
 
 	q        queue
@@ -18,6 +19,9 @@ type receiver struct {
 	seq      uint16 // expected next; wraps from 65535 to 0 by itself (XEP-0047 §2.2)
 	received uint64 // octets of payload so far: the stream offset
 	limit    uint64 // offset up to which the peer was told it may go
+
+	grown uint64 // offset from which on the window was watched
+	peak  int    // most octets queued since then
 }
 
 // check tells whether the block seq with payload is the next one and allowed.
@@ -51,6 +55,21 @@ func (r *receiver) take(payload []byte, keep bool) {
 		r.q.push(payload)
 	}
 	r.queued += len(payload)
+	r.grow()
+}
+
+// grow doubles the window when the peer has sent one and the reader always kept up, so that half of
+// it was free: then the window may be what limits the rate, and a larger one will hold little.
+// Where the reader is the slower one it stays.
+func (r *receiver) grow() {
+	r.peak = max(r.peak, r.queued)
+	if r.received-r.grown < uint64(r.window) {
+		return
+	}
+	if r.peak <= r.window/2 {
+		r.window = min(2*r.window, r.most)
+	}
+	r.grown, r.peak = r.received, r.queued
 }
 
 // empty tells whether there is nothing to read.

@@ -27,6 +27,49 @@ func (c *Conn) run() {
 	c.t.remove(c)
 }
 
+// A request is a block whose answer is awaited.
+type request struct {
+	c    *Conn
+	num  uint64
+	done func(xml.TokenReader, error) // answered
+}
+
+// requests holds requests for blocks to come, so that a block costs no memory of its own.
+var requests sync.Pool
+
+// newRequest returns a request for block num of c.
+func newRequest(c *Conn, num uint64) *request {
+	r, _ := requests.Get().(*request)
+	if r == nil {
+		r = new(request)
+		r.done = r.answered
+	}
+	r.c, r.num = c, num
+	return r
+}
+
+// answered takes the answer. It runs on any goroutine, once, and does not block.
+func (r *request) answered(reply xml.TokenReader, err error) {
+	c, num := r.c, r.num
+	r.c = nil
+	requests.Put(r)
+	c.blockAnswered(num, reply, err)
+	c.t.flights.give()
+}
+
+// now is the time since the stream began.
+func (c *Conn) now() time.Duration { return time.Since(c.born) }
+
+// nextLocked returns what is to be sent now, if the session has room for it.
+func (c *Conn) nextLocked() (due, bool) {
+	d, ok := c.out.next(c.now(), c.closed)
+	if !ok || c.t.flights.take(c) {
+		return d, ok
+	}
+	c.out.ctl.idle(c.now())
+	return d, false
+}
+
 // step waits for something to send and sends it. It returns false when the stream has ended.
 func (c *Conn) step() bool {
 	c.mu.Lock()
@@ -41,13 +84,12 @@ func (c *Conn) step() bool {
 			c.t.stanzas.Go(stanza.SetIQ, c.peer, credit{c.sid, limit}.render(), c.creditAnswered)
 			return true
 		}
-		if num, seq, payload, ok := c.out.next(c.closed); ok {
+		if d, ok := c.nextLocked(); ok {
+			num, seq, payload := c.out.send(c.now(), d)
 			buf := buffers.Get().(*[]byte)
 			*buf = appendData((*buf)[:0], c.sid, seq, payload)
 			c.mu.Unlock()
-			c.t.stanzas.Go(stanza.SetIQ, c.peer, *buf, func(reply xml.TokenReader, err error) {
-				c.blockAnswered(num, reply, err)
-			})
+			c.t.stanzas.Go(stanza.SetIQ, c.peer, *buf, newRequest(c, num).done)
 			buffers.Put(buf)
 			return true
 		}
@@ -82,6 +124,7 @@ func (c *Conn) finish() {
 	}
 	c.patience.stop()
 	c.update.patience.stop()
+	c.t.logf("stream %s with %s sent %d octets, last with %v", c.sid, c.peer, c.out.sent, &c.out.ctl)
 }
 
 // blockAnswered takes the answer to block num. It runs on any goroutine and does not block.
@@ -98,13 +141,17 @@ func (c *Conn) blockAnswered(num uint64, reply xml.TokenReader, err error) {
 	}
 	state := blockAcked
 	if err != nil {
-		if !isWait(err) {
+		state, c.refusal = blockRefused, err
+		switch {
+		case isWait(err):
+		case isTooBig(err):
+			c.out.refusedSize(num)
+		default:
 			c.breakLocked("data", err)
 		}
-		state, c.refusal = blockRefused, err
 	}
 	before := c.out.pending()
-	if v := c.out.answered(num, state); v != nil {
+	if v := c.out.answered(c.now(), num, state); v != nil {
 		c.failLocked(v, true)
 		return
 	}
@@ -116,9 +163,22 @@ func (c *Conn) blockAnswered(num uint64, reply xml.TokenReader, err error) {
 		c.writable.Broadcast()
 	}
 	if c.err == nil && c.out.stalled() {
-		c.pauseLocked()
+		c.refusedLocked()
 	}
 	c.work.Broadcast()
+}
+
+// refusedLocked goes on after all answers are here and blocks were refused: at once with smaller
+// ones if they were too big, with the same ones after a pause otherwise.
+func (c *Conn) refusedLocked() {
+	switch {
+	case c.out.tooBig == 0:
+		c.pauseLocked()
+	case !c.out.recut():
+		c.breakLocked("data", c.refusal)
+	default:
+		c.t.logf("stream %s with %s: %v; blocks have at most %d octets now", c.sid, c.peer, c.refusal, c.out.ctl.maxChunk)
+	}
 }
 
 // breakLocked ends the stream because a stanza of ours got no good answer. The peer is told
@@ -154,6 +214,7 @@ func (c *Conn) creditLocked(granted credit) {
 		c.failLocked(v, true)
 		return
 	}
+	c.writable.Broadcast()
 	c.work.Broadcast()
 }
 

@@ -20,6 +20,7 @@ import (
 	"mellium.im/xmpp/stanza"
 
 	"example.org/xtls/jingle/jingletest"
+	"example.org/xtls/transport"
 	"example.org/xtls/transport/ibb"
 	"example.org/xtls/transport/transporttest"
 )
@@ -43,6 +44,12 @@ type wire struct {
 // newWires returns a transport at each end of a new session.
 func newWires(t testing.TB, cfg ibb.Config) transporttest.Ends {
 	t.Helper()
+	return newWiresBelow(t, cfg, func(s transport.Stanzas) transport.Stanzas { return s })
+}
+
+// newWiresBelow is newWires with something between each transport and its session.
+func newWiresBelow(t testing.TB, cfg ibb.Config, wrap func(transport.Stanzas) transport.Stanzas) transporttest.Ends {
+	t.Helper()
 	a, b := &wire{addr: jid.MustParse(jingletest.AddrA)}, &wire{addr: jid.MustParse(jingletest.AddrB)}
 	a.peer, b.peer = b, a
 	var trs []*ibb.Transport
@@ -50,7 +57,7 @@ func newWires(t testing.TB, cfg ibb.Config) transporttest.Ends {
 		w.arrived.L = &w.mu
 		w.done = make(chan struct{})
 		w.pending = make(map[string]func(xml.TokenReader, error))
-		cfg.Stanzas = w
+		cfg.Stanzas = wrap(w)
 		tr, err := ibb.New(cfg)
 		if err != nil {
 			t.Fatal(err)

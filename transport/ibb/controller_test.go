@@ -1,0 +1,202 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package ibb
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+const ms = time.Millisecond
+
+// testController is one as streams with credit have it.
+func testController(blockSize int) *controller {
+	c := newController(blockSize, sessionBlocks, DefaultReceiveBuffer, false)
+	return &c
+}
+
+// capacity is the payload rate of a path of this rate that blocks of 4096 octets can have: what
+// the envelopes leave of it, and what the largest window carries.
+func capacity(rate float64, rtt time.Duration) float64 {
+	share := 4096.0 / float64(weight(4096))
+	if rtt == 0 {
+		return rate * share
+	}
+	return min(rate, DefaultReceiveBuffer/rtt.Seconds()) * share
+}
+
+// TestControllerOnLinks: on a path that has a rate and a round trip and nothing else most of the
+// rate is used, and what stands in the queue delays others by little: by a block, or where that
+// is short by a part of the round trip; at first by twice what the path holds.
+func TestControllerOnLinks(t *testing.T) {
+	for _, rate := range []float64{10e3, 100e3, 1e6, 5e6, 20e6} {
+		for _, rtt := range []time.Duration{0, 20 * ms, 100 * ms, 200 * ms, 500 * ms} {
+			t.Run(fmt.Sprintf("%.0f/%v", rate, rtt), func(t *testing.T) {
+				c := testController(4096)
+				p := &path{service: link(rate), rtt: rtt}
+				block := seconds(float64(weight(4096)) / rate)
+				start := p.run(c, 15*time.Second)
+				if most := 3*block + 2*rtt; start.worstDelay > most {
+					t.Errorf("starting, the queue takes up to %v, want %v", start.worstDelay, most)
+				}
+				if share := start.rate() / capacity(rate, rtt); share < 0.6 {
+					t.Errorf("starting takes so long that the share is %.2f", share)
+				}
+				then := p.run(c, time.Minute)
+				if share := then.rate() / capacity(rate, rtt); share < 0.9 {
+					t.Errorf("share %.3f of the path with %v", share, c)
+				}
+				if most := 2*block + rtt/3 + 30*ms; then.meanDelay > most {
+					t.Errorf("the queue takes %v, want %v; %v", then.meanDelay, most, c)
+				}
+			})
+		}
+	}
+}
+
+// TestControllerWithJitter: round trips that vary do not make it take a path for full. The
+// acknowledgements keep their order, so jitter of 50 ms makes the mean round trip nearly as much
+// longer.
+func TestControllerWithJitter(t *testing.T) {
+	const jitter = 50 * ms
+	for _, rate := range []float64{10e3, 100e3, 1e6, 5e6, 20e6} {
+		for _, rtt := range []time.Duration{0, 20 * ms, 100 * ms, 500 * ms} {
+			t.Run(fmt.Sprintf("%.0f/%v", rate, rtt), func(t *testing.T) {
+				c := testController(4096)
+				p := &path{service: link(rate), rtt: rtt, jitter: jitter}
+				p.run(c, 15*time.Second)
+				then := p.run(c, time.Minute)
+				if share := then.rate() / capacity(rate, rtt+jitter); share < 0.85 {
+					t.Errorf("share %.3f of the path with %v", share, c)
+				}
+				block := seconds(float64(weight(4096)) / rate)
+				if most := 2*block + rtt + 3*jitter; then.meanDelay > most {
+					t.Errorf("the queue takes %v, want %v; %v", then.meanDelay, most, c)
+				}
+			})
+		}
+	}
+}
+
+// TestControllerWithClumps: nor do acknowledgements that come many at once.
+func TestControllerWithClumps(t *testing.T) {
+	for _, batch := range []time.Duration{5 * ms, 20 * ms, 100 * ms} {
+		for _, rate := range []float64{100e3, 1e6, 10e6} {
+			t.Run(fmt.Sprintf("%v/%.0f", batch, rate), func(t *testing.T) {
+				c := testController(4096)
+				p := &path{service: link(rate), rtt: 50 * ms, batch: batch}
+				p.run(c, 15*time.Second)
+				then := p.run(c, time.Minute)
+				if share := then.rate() / capacity(rate, 50*ms+2*batch); share < 0.75 {
+					t.Errorf("share %.3f of the path with %v", share, c)
+				}
+				if most := 150*ms + 2*batch; then.meanDelay > most {
+					t.Errorf("the queue takes %v, want %v; %v", then.meanDelay, most, c)
+				}
+			})
+		}
+	}
+}
+
+// TestControllerUnderLimit: a server lets 20 kB pass at once and then 10 kB/s, base64 counted.
+// Nothing of it is left unused, and others wait behind a block, and no flood at the beginning.
+func TestControllerUnderLimit(t *testing.T) {
+	for _, rtt := range []time.Duration{0, 50 * ms, 200 * ms} {
+		t.Run(rtt.String(), func(t *testing.T) {
+			c := testController(maxBlockSize)
+			p := &path{service: bucket(10e3, 20e3, 10e6), rtt: rtt}
+			start := p.run(c, 15*time.Second)
+			if start.worstQueue > 4*4096 {
+				t.Errorf("%d octets stood in the queue at first", start.worstQueue)
+			}
+			if ahead := c.accept(); ahead > 4*4096 {
+				t.Errorf("Write takes %d octets ahead", ahead)
+			}
+			then := p.run(c, 2*time.Minute)
+			if share := then.rate() / capacity(10e3*3/4, 0); share < 0.95 {
+				t.Errorf("share %.3f of the limit with %v", share, c)
+			}
+			if then.worstQueue > 2*4096 || then.meanDelay > 700*ms {
+				t.Errorf("up to %d octets stand in the queue, which takes %v on average; %v", then.worstQueue, then.meanDelay, c)
+			}
+			if c.cur.chunk != 4096 {
+				t.Errorf("settled at %v", c)
+			}
+		})
+	}
+}
+
+// TestControllerOnServers: what a server carries depends on what is in flight and how it is cut,
+// and the best of it is not found by a model. Rates are measured ones, in MB/s.
+func TestControllerOnServers(t *testing.T) {
+	for _, tt := range []struct {
+		name                 string
+		server               server
+		blockSize            int
+		best                 float64 // of its table
+		minChunk, maxChunk   int
+		minBlocks, maxBlocks int
+	}{
+		{"Prosody", prosody, 4096, 10.6, 4096, 4096, 1, 2},
+		{"Prosody, large blocks possible", prosody, 65535, 10.6, 4096, 4096, 1, 2},
+		{"Prosody, quick acknowledgements", prosodyQuick, 65535, 9.9, 4096, 4096, 2, 16},
+		{"ejabberd", ejabberd, 4096, 44, 4096, 4096, 4, 64},
+		{"ejabberd, large blocks possible", ejabberd, 65535, 112, 32768, 65535, 1, 64},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := testController(tt.blockSize)
+			p := &path{service: tt.server.service}
+			if first := p.run(c, 3*time.Second).rate() / 1e6; first < 0.6*tt.best {
+				t.Errorf("%.1f MB/s in the first seconds", first)
+			}
+			if then := p.run(c, time.Minute).rate() / 1e6; then < 0.75*tt.best {
+				t.Errorf("%.1f MB/s, the best is %.1f; %v", then, tt.best, c)
+			}
+			for c.stage != holding {
+				p.run(c, ms)
+			}
+			blocks := c.cur.window / c.cur.unit()
+			if c.cur.chunk < tt.minChunk || c.cur.chunk > tt.maxChunk || blocks < tt.minBlocks || blocks > tt.maxBlocks {
+				t.Errorf("settled at %v", c)
+			}
+		})
+	}
+}
+
+// TestControllerWhenTheRateChanges: in mid-flight, in both directions. What is in the queue when a
+// path becomes slower must run out first, which no sender can hasten.
+func TestControllerWhenTheRateChanges(t *testing.T) {
+	const at = 20 * time.Second
+	for _, tt := range []struct {
+		first, second float64
+		rtt           time.Duration
+		recovery      time.Duration
+	}{
+		{20e6, 10e3, 0, 5 * time.Second},
+		{5e6, 500e3, 50 * ms, 5 * time.Second},
+		{1e6, 100e3, 200 * ms, 10 * time.Second},
+		{5e6, 100e3, 100 * ms, 15 * time.Second},
+		{10e3, 20e6, 0, 2 * time.Second},
+		{100e3, 5e6, 50 * ms, 5 * time.Second},
+		{10e3, 1e6, 200 * ms, 10 * time.Second},
+		{1e6, 20e6, 100 * ms, 10 * time.Second},
+	} {
+		t.Run(fmt.Sprintf("%.0f to %.0f at %v", tt.first, tt.second, tt.rtt), func(t *testing.T) {
+			c := testController(4096)
+			p := &path{service: changing(tt.first, tt.second, at), rtt: tt.rtt}
+			p.run(c, at)
+			p.run(c, tt.recovery)
+			then := p.run(c, 10*time.Second)
+			if share := then.rate() / capacity(tt.second, tt.rtt); share < 0.85 {
+				t.Errorf("share %.3f of the path after %v; %v", share, tt.recovery, c)
+			}
+			block := seconds(float64(weight(4096)) / tt.second)
+			if most := 3*block + tt.rtt + 50*ms; then.worstDelay > most {
+				t.Errorf("the queue takes up to %v after %v, want %v; %v", then.worstDelay, tt.recovery, most, c)
+			}
+		})
+	}
+}
