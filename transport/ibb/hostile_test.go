@@ -266,7 +266,8 @@ func TestTLSHostileServer(t *testing.T) {
 	cfg := tlsConfig(t)
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			r := newRig(t, ibb.Config{BlockSize: 1024})
+			// With several blocks in flight a lost one shows at once.
+			r := newRig(t, ibb.Config{BlockSize: 1024, InFlight: 4})
 			a, b := r.connect(t, false)
 			x, y := tls.Client(a, cfg), tls.Server(b, cfg)
 			m := &meddler{rnd: rand.New(rand.NewPCG(seed, 8)), alter: true}
