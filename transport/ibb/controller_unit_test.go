@@ -40,8 +40,12 @@ func TestControllerIdles(t *testing.T) {
 // TestControllerBounds: whatever the path is, no more blocks and octets are in flight than allowed.
 func TestControllerBounds(t *testing.T) {
 	for _, tt := range []struct{ blockSize, blocks, octets int }{
-		{4096, 1, DefaultReceiveBuffer}, {4096, 10, DefaultReceiveBuffer}, {4096, sessionBlocks, 100_000},
-		{256, sessionBlocks, DefaultReceiveBuffer}, {65535, 3, DefaultReceiveBuffer}, {65535, sessionBlocks, 65535},
+		{4096, 1, DefaultReceiveBuffer},
+		{4096, 10, DefaultReceiveBuffer},
+		{4096, sessionBlocks, 100_000},
+		{256, sessionBlocks, DefaultReceiveBuffer},
+		{65535, 3, DefaultReceiveBuffer},
+		{65535, sessionBlocks, 65535},
 	} {
 		c := newController(tt.blockSize, tt.blocks, tt.octets, false)
 		p := &path{service: link(100e6), rtt: time.Second}
