@@ -89,7 +89,7 @@ func TestControllerTooBig(t *testing.T) {
 		if !c.tooBig(f.refused) || c.chunk() != f.chunk {
 			t.Errorf("after %d was refused the size is %d, want %d", f.refused, c.chunk(), f.chunk)
 		}
-		for range 100 {
+		for range 20 {
 			p.run(c, 100*ms)
 			if c.chunk() > f.chunk {
 				t.Fatalf("%d octets, although %d were refused", c.chunk(), f.refused)

@@ -322,7 +322,7 @@ func TestDataBeforeOpenReturned(t *testing.T) {
 // no stream.
 func TestConnectFailsLeavingNothing(t *testing.T) {
 	r := newRig(t, ibb.Config{})
-	r.b.Hold(func(s jingletest.Stanza) bool { return s.Type == "result" })
+	r.b.Hold(func(s jingletest.Stanza) bool { return s.Type == "error" })
 	ctx, cancel := context.WithCancel(t.Context())
 	s := fixed(func(offer string) string { return offer })
 	failed := make(chan error, 1)
