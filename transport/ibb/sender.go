@@ -96,9 +96,11 @@ func (s *sender) most() int {
 }
 
 // wantsMore tells whether it is time to wake up a writer: half of what may wait to be sent has
-// been. To wake it up for each block would cost a fast path more than the block does.
+// been, or less than a block would be left behind the next one. To wake it up for each block would
+// cost a fast path more than the block does.
 func (s *sender) wantsMore() bool {
-	return s.messages || s.q.len()-s.cutLen <= (s.most()-s.cutLen)/2
+	waiting := s.q.len() - s.cutLen
+	return s.messages || waiting < 2*s.ctl.chunk() || waiting <= (s.most()-s.cutLen)/2
 }
 
 // pending is how many octets of the queue were not acknowledged.
