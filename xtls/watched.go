@@ -6,6 +6,7 @@ package xtls
 
 import (
 	"errors"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -22,13 +23,14 @@ const endTime = 10 * time.Second
 // sent: crypto/tls mixes that up with its own goodbye.
 type watched struct {
 	transport.Conn
-	alive    atomic.Bool  // something arrived since the last heartbeat
-	broken   atomic.Bool  // it has failed
-	reading  atomic.Int32 // calls of Read
-	closeErr error        // of Close
+	alive   atomic.Bool  // something arrived since the last heartbeat
+	broken  atomic.Bool  // it has failed
+	reading atomic.Int32 // calls of Read
 
-	mu  sync.Mutex
-	end *time.Timer // of awaitEnd
+	mu       sync.Mutex
+	closeErr error       // of the first Close
+	closed   bool
+	end      *time.Timer // of awaitEnd
 }
 
 // Read reads and notes it.
@@ -64,22 +66,34 @@ func (c *watched) awaitEnd(err error) {
 	c.end = time.AfterFunc(endTime, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.reading.Load() > 0 && !c.alive.Swap(false) {
+		switch {
+		case c.closed:
+		case c.reading.Load() > 0 && !c.alive.Swap(false):
 			c.Abort(err)
-			return
+		default:
+			c.end.Reset(endTime)
 		}
-		c.end.Reset(endTime)
 	})
 }
 
 // Close closes and remembers how.
 func (c *watched) Close() error {
-	c.closeErr = c.Conn.Close()
+	err := c.Conn.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !errors.Is(err, net.ErrClosed) {
+		c.closeErr = err
+	}
+	c.closed = true
 	if c.end != nil {
 		c.end.Stop()
-		c.end = time.NewTimer(0) // nothing resets it any more
 	}
+	return err
+}
+
+// closeError is how closing went: an error means that something did not arrive.
+func (c *watched) closeError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.closeErr
 }
