@@ -28,7 +28,7 @@ type watched struct {
 	reading atomic.Int32 // calls of Read
 
 	mu       sync.Mutex
-	closeErr error       // of the first Close
+	closeErr error // of the first Close
 	closed   bool
 	end      *time.Timer // of awaitEnd
 }
