@@ -7,6 +7,7 @@ package integration_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -52,9 +53,13 @@ func (u *user) password(text string) string {
 	return file
 }
 
-// start starts xtls-demo with the files of the user.
+// start starts xtls-demo with the files of the user, for tunnels in-band unless args say
+// otherwise: what a server does to a tunnel is what most tests are about.
 func (u *user) start(args ...string) *program {
 	u.t.Helper()
+	if !slices.Contains(args, "--path") {
+		args = append([]string{"--path", "inband"}, args...)
+	}
 	return startProgram(u.t, u.jid, append([]string{"--config", u.dir}, args...)...)
 }
 

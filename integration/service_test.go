@@ -114,7 +114,7 @@ func TestPing(t *testing.T) {
 	if least, _ := e["min_ms"].(float64); e.number("count") != count || least <= 0 {
 		t.Errorf("%v", e)
 	}
-	if e := ping.happened("tunnel"); e.text("level") != "verified" || e.text("service") != "ping" || e.text("path") != "direct" {
+	if e := ping.happened("tunnel"); e.text("level") != "verified" || e.text("service") != "ping" || e.text("path") != "inband" {
 		t.Errorf("%v", e)
 	}
 }

@@ -74,7 +74,7 @@ func (c *Conn) close(r jingle.Reason) error {
 	<-c.t.received
 	c.t.tasks.Wait()
 	c.t.client.forget(c)
-	if err := c.t.carrier.closeErr; err != nil {
+	if err := c.t.carrier.closeError(); err != nil {
 		return opError("close", c.t.state.Peer, lost(err))
 	}
 	return nil // a close_notify that the peer does not want any more is no loss

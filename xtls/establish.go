@@ -6,13 +6,8 @@ package xtls
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"sync/atomic"
 	"time"
-
-	"example.org/xtls/transport"
 )
 
 // establish takes a negotiated session (or the reason why there is none) to a
@@ -78,42 +73,4 @@ func (t *tunnel) negotiation() *negotiation {
 		n.offerI, n.offerR = n.offerR, n.offerI
 	}
 	return n
-}
-
-// A watched carrier notes that something arrives, and what became of what was
-// sent: crypto/tls mixes that up with its own goodbye.
-type watched struct {
-	transport.Conn
-	alive    atomic.Bool // something arrived since the last heartbeat
-	broken   atomic.Bool // it has failed
-	closeErr error       // of Close
-}
-
-func (c *watched) note(n int, err error) {
-	if n > 0 {
-		c.alive.Store(true)
-	}
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		c.broken.Store(true)
-	}
-}
-
-// Read reads and notes it.
-func (c *watched) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.note(n, err)
-	return n, err
-}
-
-// Write writes. What the carrier takes beyond its buffer, the peer has taken.
-func (c *watched) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.note(n, err)
-	return n, err
-}
-
-// Close closes and remembers how.
-func (c *watched) Close() error {
-	c.closeErr = c.Conn.Close()
-	return c.closeErr
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -88,6 +89,37 @@ func TestPath(t *testing.T) {
 				t.Error(err)
 			}
 			_, _ = a.Close(), b.Close()
+		})
+	}
+}
+
+// TestCloseDelivers closes a tunnel, and the session, before the peer has read anything: beside
+// the stanzas, the end of the session overtakes what is still on its way.
+func TestCloseDelivers(t *testing.T) {
+	for _, path := range []xtls.Path{xtls.PathInBand, xtls.PathRelay, xtls.PathDirect} {
+		t.Run(path.String(), func(t *testing.T) {
+			t.Parallel()
+			s := xtlstest.NewServer(t, xtlstest.Config{})
+			aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
+			aCfg.Path, bCfg.Path = path, path
+			pin(t, aCfg.Trust, "bob@localhost", keyOf(bCfg), fingerprint.LevelPinned)
+			pin(t, bCfg.Trust, "alice@localhost", keyOf(aCfg), fingerprint.LevelPinned)
+			alice, bob := xtlstest.NewClient(t, s, "alice", aCfg), xtlstest.NewClient(t, s, "bob", bCfg)
+			a, b := xtlstest.Tunnel(t, alice, bob)
+			closed := make(chan error, 1)
+			go func() {
+				_, err := a.Write(aliceSays)
+				closed <- errors.Join(err, a.Close(), alice.Close())
+			}()
+			<-b.Done()
+			got, err := io.ReadAll(b)
+			if err != nil || !bytes.Equal(got, aliceSays) {
+				t.Errorf("read %d octets of %d, %v", len(got), len(aliceSays), err)
+			}
+			_ = b.Close()
+			if err := <-closed; err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }

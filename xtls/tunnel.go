@@ -302,14 +302,19 @@ func (t *tunnel) heard() bool {
 }
 
 // hangUp ends whatever waits for the session, and the carrier: what has arrived
-// on it stays readable, then Read fails with err.
+// on it stays readable, then Read fails with err. Beside the stanzas, what the peer
+// wrote before it ended the session in order may still be on its way.
 func (t *tunnel) hangUp(err error) {
 	t.client.log.Debugf("session %s with %s ended: %v", t.js.ID(), t.state.Peer, err)
 	t.cancel(err)
 	t.mu.Lock()
 	carrier := t.carrier
 	t.mu.Unlock()
-	if carrier != nil {
+	switch {
+	case carrier == nil:
+	case errors.Is(err, errPeerDone) && carrier.Path() != transport.InBand:
+		carrier.awaitEnd(err)
+	default:
 		carrier.Abort(err)
 	}
 }

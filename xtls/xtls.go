@@ -4,8 +4,9 @@
 
 // Package xtls opens end-to-end encrypted tunnels between two XMPP accounts.
 //
-// TLS 1.3 runs from client to client. The XMPP servers carry it, inside stanzas,
-// and can neither read nor alter it; Jingle negotiates it. (DTLS 1.2 may take the
+// TLS 1.3 runs from client to client. Jingle negotiates it over the XMPP servers. They
+// also carry it, inside stanzas, where there is no better path ([Config].Path), and can
+// neither read nor alter it. (DTLS 1.2 may take the
 // place of TLS: [Config].Security.) A tunnel is a [net.Conn] to a JID:
 //
 //	client, err := xtls.Connect(ctx, jid.MustParse("alice@example.org"), password, cfg)

@@ -52,8 +52,10 @@ const (
 	otherPath = 1.5
 
 	// mostWait is how many readings lie between two trials of the same kind that keep failing,
-	// at most; longWait if a block takes longBlock of the path's time, and so a trial delays what
-	// others write by that.
+	// at most; longWait on short paths, where readings are short and each change of the window may
+	// cost a delayed acknowledgement of TCP, and where a block takes longBlock of the path's time,
+	// so that a trial delays what others write by that.
+	shortWait = 8 // at first, on short paths
 	mostWait  = 16
 	longWait  = 64
 	longBlock = 100 * time.Millisecond
@@ -89,8 +91,8 @@ type climb struct {
 // A backoff counts readings until something may be tried again.
 type backoff struct{ left, last int }
 
-func (b *backoff) fail(most int) {
-	b.last = min(max(1, 2*b.last), most)
+func (b *backoff) fail(least, most int) {
+	b.last = min(max(least, 2*b.last), most)
 	b.left = b.last
 }
 
@@ -141,14 +143,10 @@ func (c *controller) revert() {
 func (c *controller) giveUp(now time.Duration) {
 	switch c.stage {
 	case starting, raising:
-		most := mostWait
-		if float64(c.kept.unit()) > c.kept.rate*longBlock.Seconds() {
-			most = longWait
-		}
-		c.raise.fail(most)
+		c.raise.fail(c.wait())
 		c.raised = true
 	case lowering:
-		c.lower.fail(mostWait)
+		c.lower.fail(c.wait())
 	case resizing:
 		if c.cur.chunk > c.kept.chunk {
 			c.larger.fail(now)
@@ -158,6 +156,17 @@ func (c *controller) giveUp(now time.Duration) {
 	case holding, draining: // no trials
 	}
 	c.revert()
+}
+
+// wait is for how many readings a trial that failed has to wait, at first and at most.
+func (c *controller) wait() (least, most int) {
+	switch {
+	case c.kept.rtt <= shortDelay:
+		return shortWait, longWait
+	case float64(c.kept.unit()) > c.kept.rate*longBlock.Seconds():
+		return 1, longWait
+	}
+	return 1, mostWait
 }
 
 // forget makes the controller measure anew what the path does, and try more soon.
@@ -198,7 +207,7 @@ func (c *controller) decide(now time.Duration, before setting) {
 			return
 		}
 		c.lower = backoff{}
-		c.raise.fail(mostWait)
+		c.raise.fail(c.wait())
 	case resizing:
 		if c.cur.payloadRate() < sizeGain*c.kept.payloadRate() {
 			c.giveUp(now)

@@ -179,8 +179,9 @@ func TestRepeatedBlockIsIdentical(t *testing.T) {
 						}
 						first[seq] = body
 					}
-					if len(first) != 10 {
-						t.Errorf("%d different seq, want 10", len(first))
+					// More than 10 if the writer was late for a block.
+					if len(first) < 10 {
+						t.Errorf("%d different seq, want 10 at least", len(first))
 					}
 				})
 			})

@@ -9,9 +9,9 @@ import "time"
 const (
 	// A reading takes a round trip at least, and fastReading with readingBlocks blocks, or
 	// slowReading on paths that do not carry so many in that time.
-	fastReading   = 20 * time.Millisecond
+	fastReading   = 50 * time.Millisecond
 	slowReading   = 250 * time.Millisecond
-	readingBlocks = 16
+	readingBlocks = 32
 
 	// mostIdle is the part of a reading (1/mostIdle) in which there may have been nothing to send.
 	mostIdle = 4

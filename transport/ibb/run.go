@@ -160,7 +160,9 @@ func (c *Conn) blockAnswered(num uint64, reply xml.TokenReader, err error) {
 			c.linger.Reset(closeLinger)
 		}
 		c.patience.reset()
-		c.writable.Broadcast()
+		if c.out.wantsMore() {
+			c.writable.Broadcast()
+		}
 	}
 	if c.err == nil && c.out.stalled() {
 		c.refusedLocked()

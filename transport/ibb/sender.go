@@ -95,6 +95,14 @@ func (s *sender) most() int {
 	return n
 }
 
+// wantsMore tells whether it is time to wake up a writer: half of what may wait to be sent has
+// been, or less than a block would be left behind the next one. To wake it up for each block would
+// cost a fast path more than the block does.
+func (s *sender) wantsMore() bool {
+	waiting := s.q.len() - s.cutLen
+	return s.messages || waiting < 2*s.ctl.chunk() || waiting <= (s.most()-s.cutLen)/2
+}
+
 // pending is how many octets of the queue were not acknowledged.
 func (s *sender) pending() int { return s.q.len() }
 

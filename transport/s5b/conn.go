@@ -181,11 +181,7 @@ func (c *carrier) linger(last func()) {
 func (c *carrier) grace() {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err == nil { // Transport.Close does not wait
-		_ = c.tcp.SetDeadline(time.Now().Add(closeLinger)) // fails only if closed
-	}
+	_ = c.tcp.SetDeadline(time.Now().Add(closeLinger)) // fails only if closed
 }
 
 // Abort ends the carrier because of err. What has arrived can still be read.
@@ -204,16 +200,6 @@ func (c *carrier) Abort(err error) {
 	c.readMu.Unlock()
 	c.t.logf("%s carrier to %v aborted: %v", c.path, c.RemoteAddr(), err)
 	_ = c.tcp.Close()
-}
-
-// cutShort ends the lingering of a closed carrier.
-func (c *carrier) cutShort() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err == nil {
-		c.err = net.ErrClosed
-	}
-	_ = c.tcp.SetDeadline(past) // fails only if closed
 }
 
 // SetDeadline sets both deadlines. The zero time means none.

@@ -71,7 +71,8 @@ func (t *Transport) Namespace() string { return NSJingle }
 
 // Close says that the XMPP session is gone, or about to go, because of err; nil gives no reason.
 // Carriers and negotiations end with an error that wraps [ErrSessionEnded] and err. No stanza is
-// sent. Close returns when all goroutines have ended.
+// sent. Carriers that were closed before may take their 5 seconds to get out what was written.
+// Close returns when all goroutines have ended.
 func (t *Transport) Close(err error) {
 	t.mu.Lock()
 	t.cancel(sessionError(err))
@@ -82,7 +83,6 @@ func (t *Transport) Close(err error) {
 	t.mu.Unlock()
 	for _, c := range conns {
 		c.Abort(context.Cause(t.ctx))
-		c.cutShort()
 	}
 	t.running.Wait()
 }

@@ -1,0 +1,99 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package xtls
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.org/xtls/transport"
+)
+
+// endTime is how long a Read waits for more once the peer has ended the session, on a
+// carrier that does not end with it.
+const endTime = 10 * time.Second
+
+// A watched carrier notes that something arrives, and what became of what was
+// sent: crypto/tls mixes that up with its own goodbye.
+type watched struct {
+	transport.Conn
+	alive   atomic.Bool  // something arrived since the last heartbeat
+	broken  atomic.Bool  // it has failed
+	reading atomic.Int32 // calls of Read
+
+	mu       sync.Mutex
+	closeErr error // of the first Close
+	closed   bool
+	end      *time.Timer // of awaitEnd
+}
+
+// Read reads and notes it.
+func (c *watched) Read(p []byte) (int, error) {
+	c.reading.Add(1)
+	defer c.reading.Add(-1)
+	n, err := c.Conn.Read(p)
+	c.note(n, err)
+	return n, err
+}
+
+// Write writes. What the carrier takes beyond its buffer, the peer has taken.
+func (c *watched) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.note(n, err)
+	return n, err
+}
+
+func (c *watched) note(n int, err error) {
+	if n > 0 {
+		c.alive.Store(true)
+	}
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.broken.Store(true)
+	}
+}
+
+// awaitEnd lets what is under way arrive. The carrier is aborted because of err when
+// somebody has waited in vain for endTime; a reader that takes its time has it.
+func (c *watched) awaitEnd(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.end = time.AfterFunc(endTime, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		switch {
+		case c.closed:
+		case c.reading.Load() > 0 && !c.alive.Swap(false):
+			c.Abort(err)
+		default:
+			c.end.Reset(endTime)
+		}
+	})
+}
+
+// Close closes and remembers how.
+func (c *watched) Close() error {
+	err := c.Conn.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !errors.Is(err, net.ErrClosed) {
+		c.closeErr = err
+	}
+	c.closed = true
+	if c.end != nil {
+		c.end.Stop()
+	}
+	return err
+}
+
+// closeError is how closing went: an error means that something did not arrive.
+func (c *watched) closeError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closeErr
+}
