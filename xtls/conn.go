@@ -17,6 +17,7 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"example.org/xtls/jingle"
+	"example.org/xtls/transport"
 )
 
 // A Conn is an established tunnel: a net.Conn whose octets only the two ends can
@@ -142,12 +143,36 @@ func (c *Conn) ioError(op string, err error) error {
 	case errors.As(err, &alert) && (alert.Op == "local error" || alert.Op == "remote error"):
 		err = fmt.Errorf("%w (%v)", ErrTampered, alert.Err)
 	case isAlarm(err):
-	case op == "read":
-		err = fmt.Errorf("%w: %w", lost(err), io.ErrUnexpectedEOF)
 	default:
-		err = lost(err)
+		if alarm := c.t.alarm(err); alarm != nil {
+			err = alarm
+			break
+		}
+		if err = lost(err); op == "read" {
+			err = fmt.Errorf("%w: %w", err, io.ErrUnexpectedEOF)
+		}
 	}
 	return opError(op, c.t.state.Peer, err)
+}
+
+// reasonTime is how long the end of the session may come after that of its carrier.
+const reasonTime = 2 * time.Second
+
+// alarm returns the alarm for which the peer has cut the carrier, if err says that it
+// was cut and it is one: on a direct path the reason takes longer than the end.
+func (t *tunnel) alarm(err error) error {
+	if errors.Is(err, transport.ErrClosedByPeer) {
+		timer := time.NewTimer(reasonTime)
+		defer timer.Stop()
+		select {
+		case <-t.ctx.Done():
+		case <-timer.C:
+		}
+	}
+	if cause := context.Cause(t.ctx); cause != nil && isAlarm(cause) {
+		return cause
+	}
+	return nil
 }
 
 func lost(err error) error {

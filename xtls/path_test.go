@@ -13,6 +13,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/stanza"
@@ -296,4 +297,30 @@ func offerWithoutReplace(ctx context.Context, p *rawPeer, to jid.JID, cert finge
 		err = s.noCandidates(ctx)
 	}
 	return err
+}
+
+// TestAlarmOnAnyPath: verifying ends in a mismatch. The end that reads learns that it was one,
+// although the carrier ends before the session does.
+func TestAlarmOnAnyPath(t *testing.T) {
+	for _, path := range []xtls.Path{xtls.PathInBand, xtls.PathRelay, xtls.PathDirect} {
+		t.Run(path.String(), func(t *testing.T) {
+			t.Parallel()
+			s := xtlstest.NewServer(t, xtlstest.Config{Latency: 20 * time.Millisecond})
+			aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
+			aCfg.Path, bCfg.Path = path, path
+			pin(t, aCfg.Trust, "bob@localhost", keyOf(bCfg), fingerprint.LevelPinned)
+			pin(t, bCfg.Trust, "alice@localhost", keyOf(aCfg), fingerprint.LevelPinned)
+			aCfg.Verify = func(_ context.Context, v *xtls.Verification) (xtls.Level, error) {
+				return v.Compare(strings.Repeat("ab", 32))
+			}
+			a, b := xtlstest.Tunnel(t, xtlstest.NewClient(t, s, "alice", aCfg), xtlstest.NewClient(t, s, "bob", bCfg))
+			if _, err := a.Verify(t.Context()); !errors.Is(err, xtls.ErrMismatch) {
+				t.Errorf("Verify: %v, want ErrMismatch", err)
+			}
+			if _, err := b.Read(make([]byte, 1)); !errors.Is(err, xtls.ErrPeerAlarm) {
+				t.Errorf("Read: %v, want ErrPeerAlarm", err)
+			}
+			_, _ = a.Close(), b.Close()
+		})
+	}
 }
