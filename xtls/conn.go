@@ -17,7 +17,6 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"example.org/xtls/jingle"
-	"example.org/xtls/transport"
 )
 
 // A Conn is an established tunnel: a net.Conn whose octets only the two ends can
@@ -144,7 +143,7 @@ func (c *Conn) ioError(op string, err error) error {
 		err = fmt.Errorf("%w (%v)", ErrTampered, alert.Err)
 	case isAlarm(err):
 	default:
-		if alarm := c.t.alarm(err); alarm != nil {
+		if alarm := c.t.alarm(); alarm != nil {
 			err = alarm
 			break
 		}
@@ -158,16 +157,14 @@ func (c *Conn) ioError(op string, err error) error {
 // reasonTime is how long the end of the session may come after that of its carrier.
 const reasonTime = 2 * time.Second
 
-// alarm returns the alarm for which the peer has cut the carrier, if err says that it
-// was cut and it is one: on a direct path the reason takes longer than the end.
-func (t *tunnel) alarm(err error) error {
-	if errors.Is(err, transport.ErrClosedByPeer) {
-		timer := time.NewTimer(reasonTime)
-		defer timer.Stop()
-		select {
-		case <-t.ctx.Done():
-		case <-timer.C:
-		}
+// alarm returns the alarm for which the peer has cut the carrier, if it has: on a
+// direct path the reason takes longer than the end.
+func (t *tunnel) alarm() error {
+	timer := time.NewTimer(reasonTime)
+	defer timer.Stop()
+	select {
+	case <-t.ctx.Done():
+	case <-timer.C:
 	}
 	if cause := context.Cause(t.ctx); cause != nil && isAlarm(cause) {
 		return cause

@@ -314,10 +314,15 @@ func TestAlarmOnAnyPath(t *testing.T) {
 				return v.Compare(strings.Repeat("ab", 32))
 			}
 			a, b := xtlstest.Tunnel(t, xtlstest.NewClient(t, s, "alice", aCfg), xtlstest.NewClient(t, s, "bob", bCfg))
+			read := make(chan error, 1)
+			go func() {
+				_, err := b.Read(make([]byte, 1))
+				read <- err
+			}()
 			if _, err := a.Verify(t.Context()); !errors.Is(err, xtls.ErrMismatch) {
 				t.Errorf("Verify: %v, want ErrMismatch", err)
 			}
-			if _, err := b.Read(make([]byte, 1)); !errors.Is(err, xtls.ErrPeerAlarm) {
+			if err := <-read; !errors.Is(err, xtls.ErrPeerAlarm) {
 				t.Errorf("Read: %v, want ErrPeerAlarm", err)
 			}
 			_, _ = a.Close(), b.Close()
