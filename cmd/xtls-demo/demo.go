@@ -278,6 +278,6 @@ func (d *demo) secondContact(ctx context.Context) error {
 	if d.alice.asked != 1 || d.bob.asked != 1 || s.Level != xtls.LevelVerified {
 		return fmt.Errorf("on the second contact the key is %s, and alice was asked %d times", s.Level, d.alice.asked)
 	}
-	d.tell("second", "\nSecond contact: nobody is asked. For alice, the key of bob is %s.", "standing", standing(s))
+	d.tell("second", "\nSecond contact: nobody is asked. For alice, the key of bob is %s.\nAs they know each other, the path is %s.", "standing", standing(s), "path", s.Transport)
 	return nil
 }
