@@ -49,9 +49,9 @@ func relayContender(b testing.TB, s *server, from, to string) contender {
 	return connContender(b, "raw", out, in, relayHeld)
 }
 
-// relayHeld is how much of what was written last the relay of Prosody keeps until one
+// relayHeld is how much of what was written last the relay of Prosody may keep until one
 // more octet or the end comes.
-const relayHeld = 4096
+const relayHeld = 8192
 
 // ask sends an IQ and waits for its result.
 func (c *rawClient) ask(iq string) error {
