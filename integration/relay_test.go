@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"regexp"
 	"testing"
 	"time"
 
@@ -203,20 +202,4 @@ func pass(from, to net.Conn, sent []byte) error {
 		return errors.New("other octets came out")
 	}
 	return nil
-}
-
-// plainMethod is a client that does not know the padding.
-type plainMethod struct{ relayEnd }
-
-func (m plainMethod) Connect(ctx context.Context, n *transport.Negotiation) (transport.Conn, error) {
-	n.Signal = plainSignal{n.Signal}
-	return m.relayEnd.Connect(ctx, n)
-}
-
-type plainSignal struct{ transport.Signal }
-
-var padAttr = regexp.MustCompile(` (xmlns:x|x:pad)='[^']*'`)
-
-func (s plainSignal) Send(ctx context.Context, payload []byte) error {
-	return s.Signal.Send(ctx, padAttr.ReplaceAll(payload, nil))
 }
