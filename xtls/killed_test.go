@@ -6,6 +6,7 @@ package xtls_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -116,7 +117,9 @@ func (d death) try(t *testing.T, begin chan struct{}) {
 
 	e := newExecution(t, d)
 	survived := make(chan error, 1)
-	go func() { survived <- e.survive(t.Context()) }()
+	ctx, cancel := context.WithTimeout(t.Context(), testTime)
+	defer cancel()
+	go func() { survived <- e.survive(ctx) }()
 	select {
 	case <-e.dead:
 	case err := <-survived:

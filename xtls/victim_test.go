@@ -154,12 +154,13 @@ type execution struct {
 	bob  *xtls.Config
 
 	death   death
-	client  *xtls.Client // bob's
-	address jid.JID      // alice's
-	code    string       // the one-time code that alice shows
+	client  *xtls.Client   // bob's
+	offers  *xtls.Listener // bob's, open before alice dials
+	address jid.JID        // alice's
+	code    string         // the one-time code that alice shows
 }
 
-// newExecution starts the process. Nothing happens before bob takes part.
+// newExecution starts the process. There is no tunnel before bob takes part.
 func newExecution(t *testing.T, d death) *execution {
 	t.Helper()
 	decide := make(chan struct{})
@@ -172,6 +173,10 @@ func newExecution(t *testing.T, d death) *execution {
 	u := user{method: d.method, decide: decide, shows: xtls.NewCode(), heard: e.hear}
 	e.bob.Verify, e.bob.Path = u.verify, xtls.PathInBand
 	e.client = xtlstest.NewClient(t, s, "bob", e.bob)
+	var err error
+	if e.offers, err = e.client.Listen(); err != nil {
+		t.Fatal(err)
+	}
 
 	exe, err := os.Executable()
 	if err != nil {
@@ -241,12 +246,7 @@ func (e *execution) survive(ctx context.Context) error {
 		_, err := e.client.Dial(ctx, e.address, xtls.Tunnel(""))
 		return err
 	}
-	l, err := e.client.Listen()
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	o, err := l.Next(ctx)
+	o, err := e.offers.Next(ctx)
 	if err == nil {
 		_, err = o.Accept(ctx)
 	}
