@@ -24,7 +24,8 @@ type lie struct {
 	bob      int
 	refused  bool // before there was a tunnel
 
-	strangers bool // the two have never talked to each other
+	strangers bool // the two have not compared their keys
+	before    bool // but had a tunnel, which the server left alone
 }
 
 // tamper is the setting for a mode of mod_xtls_tamper.
@@ -43,23 +44,24 @@ func TestDishonestProsody(t *testing.T) {
 	t.Parallel()
 	offer, answer := "session-initiate", "session-accept"
 	for _, l := range []lie{
-		{"strip security", []string{tamper("strip-security")}, "strip-security in " + offer, exitAlarm, goesOn, true, false},
-		{"strip security from the answer", []string{tamper("strip-security"), only(answer)}, "strip-security in " + answer, exitAlarm, exitAlarm, true, false},
-		{"swap fingerprints", []string{tamper("swap-fingerprint")}, "swap-fingerprint in " + answer, exitAlarm, exitAlarm, true, false},
-		{"swap the fingerprint of the caller", []string{tamper("swap-fingerprint"), only(offer)}, "swap-fingerprint in " + offer, exitAlarm, exitAlarm, true, false},
-		{"swap the fingerprint of the one called", []string{tamper("swap-fingerprint"), only(answer)}, "swap-fingerprint in " + answer, exitAlarm, exitAlarm, true, false},
-		{"redirect to another service", []string{tamper("redirect"), only(offer)}, "redirect in " + offer, exitAlarm, exitAlarm, true, false},
-		{"redirect and hide it", []string{tamper("redirect")}, "redirect in " + offer, exitAlarm, exitAlarm, true, false},
-		{"strip the binding from the answer", []string{tamper("strip-binding"), only(answer)}, "strip-binding in " + answer, exitAlarm, exitAlarm, true, false},
-		{"strip the binding between strangers", []string{tamper("strip-binding")}, "strip-binding in " + offer, exitAlarm, goesOn, true, true},
-		{"strip the binding and redirect", []string{tamper("downgrade")}, "downgrade in " + offer, exitAlarm, exitAlarm, true, false},
-		{"strip the binding", []string{tamper("strip-binding")}, "strip-binding in " + offer, exitAlarm, exitAlarm, true, false},
-		{"alter the handshake", []string{tamper("flip"), block(1)}, "octet altered", exitAlarm, exitAlarm, true, false},
-		{"alter data", []string{tamper("flip")}, "octet altered", exitAlarm, exitAlarm, false, false},
-		{"replay", []string{tamper("replay")}, "block repeated", exitLost, exitLost, false, false},
-		{"drop", []string{tamper("drop")}, "block dropped", exitLost, exitLost, false, false},
-		{"reorder", []string{tamper("reorder")}, "blocks exchanged", exitLost, exitLost, false, false},
-		{"truncate", []string{tamper("truncate")}, "end forged", exitLost, exitLost, false, false},
+		{"strip security", []string{tamper("strip-security")}, "strip-security in " + offer, exitAlarm, goesOn, true, false, false},
+		{"strip security from the answer", []string{tamper("strip-security"), only(answer)}, "strip-security in " + answer, exitAlarm, exitAlarm, true, false, false},
+		{"swap fingerprints", []string{tamper("swap-fingerprint")}, "swap-fingerprint in " + answer, exitAlarm, exitAlarm, true, false, false},
+		{"swap the fingerprint of the caller", []string{tamper("swap-fingerprint"), only(offer)}, "swap-fingerprint in " + offer, exitAlarm, exitAlarm, true, false, false},
+		{"swap the fingerprint of the one called", []string{tamper("swap-fingerprint"), only(answer)}, "swap-fingerprint in " + answer, exitAlarm, exitAlarm, true, false, false},
+		{"redirect to another service", []string{tamper("redirect"), only(offer)}, "redirect in " + offer, exitAlarm, exitAlarm, true, false, false},
+		{"redirect and hide it", []string{tamper("redirect")}, "redirect in " + offer, exitAlarm, exitAlarm, true, false, false},
+		{"strip the binding from the answer", []string{tamper("strip-binding"), only(answer)}, "strip-binding in " + answer, exitAlarm, exitAlarm, true, false, false},
+		{"strip the binding between strangers", []string{tamper("strip-binding")}, "strip-binding in " + offer, exitAlarm, goesOn, true, true, false},
+		{"strip the binding after a first tunnel", []string{tamper("strip-binding"), "xtls_tamper_after = 1"}, "strip-binding in " + offer, exitAlarm, exitAlarm, true, true, true},
+		{"strip the binding and redirect", []string{tamper("downgrade")}, "downgrade in " + offer, exitAlarm, exitAlarm, true, false, false},
+		{"strip the binding", []string{tamper("strip-binding")}, "strip-binding in " + offer, exitAlarm, exitAlarm, true, false, false},
+		{"alter the handshake", []string{tamper("flip"), block(1)}, "octet altered", exitAlarm, exitAlarm, true, false, false},
+		{"alter data", []string{tamper("flip")}, "octet altered", exitAlarm, exitAlarm, false, false, false},
+		{"replay", []string{tamper("replay")}, "block repeated", exitLost, exitLost, false, false, false},
+		{"drop", []string{tamper("drop")}, "block dropped", exitLost, exitLost, false, false, false},
+		{"reorder", []string{tamper("reorder")}, "blocks exchanged", exitLost, exitLost, false, false, false},
+		{"truncate", []string{tamper("truncate")}, "end forged", exitLost, exitLost, false, false, false},
 	} {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
@@ -79,6 +81,9 @@ func (l lie) try(t *testing.T) {
 		flags = []string{"--accept-new"}
 	} else {
 		alice, bob = couple(t, p.starttls, p.ca)
+	}
+	if l.before {
+		l.meet(alice, bob, flags)
 	}
 	hers, his := randomBytes(400_000), randomBytes(400_000)
 	target := startEcho(t)
@@ -109,4 +114,15 @@ func (l lie) try(t *testing.T) {
 	if len(nc.stdout.bytes()) == len(his) && len(serve.stdout.bytes()) == len(hers) {
 		t.Error("everything arrived, so nothing was tampered with")
 	}
+}
+
+// meet has the two open a tunnel, and remember each other.
+func (l lie) meet(alice, bob *user, flags []string) {
+	serve := bob.serve(append(flags, "--stdio", "--once")...)
+	nc := alice.start(append(flags, "nc", bob.jid)...)
+	serve.feed(nil)
+	nc.feed([]byte("it is me"))
+	nc.exit(exitDone)
+	serve.exit(exitDone)
+	serve.received([]byte("it is me"))
 }

@@ -5,191 +5,266 @@
 package xtls_test
 
 import (
-	"bufio"
+	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"mellium.im/xmpp/jid"
 
 	"example.org/xtls/fingerprint"
-	"example.org/xtls/sas"
 	"example.org/xtls/xtls"
 	"example.org/xtls/xtls/xtlstest"
 )
 
-// victim is set in the process that a test kills: the directory with what it needs.
-const victim = "XTLS_TEST_VICTIM"
+// What a store says of a peer with whom one verification was begun. Whatever else it
+// says is a failure of the test.
+const (
+	untouched = "nothing"
+	counted   = "a failed attempt"
+	verified  = "a verified key"
+)
 
-// runVictim is alice in the process that is killed.
-func runVictim(dir string, verify func(context.Context, *xtls.Verification) (xtls.Level, error)) error {
-	addr := jid.MustParse("alice@localhost")
-	id, err := fingerprint.OpenIdentity(filepath.Join(dir, "identity.pem"), addr)
-	if err != nil {
-		return err
-	}
-	store, err := fingerprint.Open(filepath.Join(dir, "known_peers"))
-	if err != nil {
-		return err
-	}
-	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
-	if err != nil {
-		return err
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	ctx := context.Background()
-	alice, err := xtls.Connect(ctx, addr, "pw", &xtls.Config{
-		Certificate: id, Trust: store,
-		Server: os.Getenv("XTLS_TEST_SERVER"), ServerTLS: &tls.Config{RootCAs: roots},
-		Verify: verify,
-	})
-	if err != nil {
-		return err
-	}
-	_, err = alice.Dial(ctx, jid.MustParse(os.Getenv("XTLS_TEST_PEER")), xtls.Tunnel(""))
-	return err
+// A death is a process that is killed with SIGKILL while it verifies its peer, and what
+// either end remembers after that.
+type death struct {
+	method string // of the verification; see user
+	frame  string // of the verification, by its name in PROTOCOL.md
+	// by sending: the frame has left the process, and still arrives. Otherwise it was
+	// received, and acted on: the process is killed at the frame that it answers with,
+	// which does not arrive any more, or at the acknowledgement if nothing follows.
+	sent                 bool
+	initiator, responder string
 }
 
-// TestKilledBetweenCommitAndResult kills a process while its user compares: the
-// attempt stays counted, as the peer could have been the one who saw that the
-// codes differ.
-func TestKilledBetweenCommitAndResult(t *testing.T) {
-	if dir := os.Getenv(victim); dir != "" {
-		t.Fatal(runVictim(dir, func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
-			return v.SAS(ctx, func(context.Context, sas.Code) (sas.Result, error) {
-				fmt.Println("the code is shown")
-				select {}
-			})
-		}))
+// dialler reports whether it is the initiator who dies.
+func (d death) dialler() bool {
+	switch d.frame {
+	case "SAS_COMMIT", "SAS_REVEAL", "SAS_RESULT I", "PW_A", "PW_C":
+		return d.sent
+	default:
+		return !d.sent
 	}
-	s, dir := deathScene(t)
-	bCfg := xtlstest.ClientConfig(t, s, "bob")
-	bCfg.Verify = func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
-		return v.SAS(ctx, func(ctx context.Context, _ sas.Code) (sas.Result, error) {
-			<-ctx.Done()
-			return sas.GaveUp, context.Cause(ctx)
+}
+
+// deaths are those at every frame of a run, for both ends. The responder asks for the
+// run. Of the users who compare codes the initiator's is faster: SAS_RESULT of R is sent
+// when that of I has arrived.
+func deaths() []death {
+	all := []death{
+		{"sas", "SAS_REQUEST", true, counted, untouched},
+		{"sas", "SAS_REQUEST", false, counted, untouched},
+		{"sas", "SAS_COMMIT", true, counted, counted},
+		{"sas", "SAS_COMMIT", false, counted, counted},
+		{"sas", "SAS_NONCE", true, counted, counted},
+		{"sas", "SAS_NONCE", false, counted, counted},
+		{"sas", "SAS_REVEAL", true, counted, counted},
+		{"sas", "SAS_REVEAL", false, counted, counted},
+		{"sas", "SAS_RESULT I", true, verified, counted},
+		{"sas", "SAS_RESULT I", false, verified, counted},
+		{"sas", "SAS_RESULT R", true, verified, verified},
+		{"sas", "SAS_RESULT R", false, verified, verified},
+		// The user who types the code is still about to: nothing was given away there.
+		{"code typed by R", "PW_A", true, counted, untouched},
+	}
+	for _, method := range []string{"password", "code typed by I"} {
+		all = append(all, []death{
+			{method, "PW_REQUEST", true, counted, untouched},
+			{method, "PW_REQUEST", false, counted, untouched},
+			{method, "PW_A", true, counted, counted},
+			{method, "PW_A", false, counted, counted},
+			{method, "PW_B", true, counted, counted},
+			{method, "PW_B", false, counted, counted},
+			// R takes its attempt back when PW_OK has arrived, as its peer does.
+			{method, "PW_C", true, counted, counted},
+			{method, "PW_C", false, counted, counted},
+			{method, "PW_OK", true, verified, counted},
+			{method, "PW_OK", false, verified, verified},
+		}...)
+	}
+	return all
+}
+
+// TestKilled kills a process at each step of a verification. Its attempt stays counted,
+// as the peer could have been somebody in the middle who saw that the guess was wrong;
+// only what ends a run well takes that back (PROTOCOL.md 7.1 rule 6, and 7.2). The
+// other end notices that the process is gone, and counts as well.
+func TestKilled(t *testing.T) {
+	runVictim(t)
+	// All at once: an end that is waiting for the peer notices by its heartbeat.
+	begin := make(chan struct{}, 4)
+	var wg sync.WaitGroup
+	for _, d := range deaths() {
+		how := "received"
+		if d.sent {
+			how = "sent"
+		}
+		wg.Go(func() {
+			t.Run(fmt.Sprintf("%s/%s %s", d.method, d.frame, how), func(t *testing.T) { d.try(t, begin) })
 		})
 	}
-	accepted := killVictim(t, s, dir, bCfg, func(out *bufio.Reader) {
-		if line, err := out.ReadString('\n'); line != "the code is shown\n" {
-			t.Errorf("the process said %q, %v", line, err)
+	wg.Wait()
+}
+
+// try has alice killed, who verifies bob. There is a place in begin until she is.
+func (d death) try(t *testing.T, begin chan struct{}) {
+	begin <- struct{}{}
+	leave := sync.OnceFunc(func() { <-begin })
+	defer leave()
+
+	e := newExecution(t, d)
+	survived := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), testTime)
+	defer cancel()
+	go func() { survived <- e.survive(ctx) }()
+	select {
+	case <-e.dead:
+	case err := <-survived:
+		t.Fatalf("bob ended before alice was killed: %v", err)
+	}
+	leave()
+
+	err := <-survived
+	if !errors.Is(err, xtls.ErrLost) {
+		t.Errorf("bob: %v, want ErrLost", err)
+	}
+	alice, bob := d.responder, d.initiator
+	if d.dialler() {
+		alice, bob = bob, alice
+	}
+	store, err := fingerprint.Open(filepath.Join(e.dir, "known_peers"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := remembered(t, store, "bob@localhost", d.method); got != alice {
+		t.Errorf("alice, who was killed, remembers %s, want %s", got, alice)
+	}
+	if got := remembered(t, e.bob.Trust, "alice@localhost", d.method); got != bob {
+		t.Errorf("bob remembers %s, want %s", got, bob)
+	}
+}
+
+// remembered puts what a store says of peer into one of the words above.
+func remembered(t *testing.T, store *fingerprint.Store, peer, method string) string {
+	t.Helper()
+	p, err := store.Peer(jid.MustParse(peer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := store.Records()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := 0
+	for _, r := range records {
+		if r.Level == fingerprint.LevelVerified {
+			keys++
 		}
-	})
-
-	p := leftBehind(t, dir)
-	if p.SASFailures != 1 || p.Interrupted != 1 {
-		t.Errorf("after the kill: %+v; want one failure and one interruption", p)
 	}
-	// The other end notices that the process is gone.
-	if err := <-accepted; err == nil {
-		t.Error("bob has a tunnel to a process that is gone")
+	tried := 0
+	for _, c := range p.Codes {
+		tried += c.Tried
 	}
-	if p := facts(t, bCfg, "alice@localhost"); p.SASFailures != 1 || p.Interrupted != 1 {
-		t.Errorf("bob remembers %+v", p)
+	// Codes that were compared, runs that ended without a result, passwords, in a row and
+	// ever, and attempts at a one-time code, of which the one that succeeds is the last.
+	type facts struct{ keys, others, sas, interrupted, row, total, tried int }
+	got := facts{keys, len(records) - keys, p.SASFailures, p.Interrupted, p.PasswordFailures, p.PasswordTotal, tried}
+	once, done := facts{tried: 1}, facts{keys: 1, tried: xtls.MaxCodeAttempts}
+	switch method {
+	case "sas":
+		once, done = facts{sas: 1, interrupted: 1}, facts{keys: 1}
+	case "password":
+		once, done = facts{row: 1, total: 1}, facts{keys: 1}
 	}
-}
-
-// TestKilledAfterCode kills the process that shows a one-time code when its PW_A has
-// arrived, before it has an answer: that the peer may have guessed stays counted.
-func TestKilledAfterCode(t *testing.T) {
-	if dir := os.Getenv(victim); dir != "" {
-		t.Fatal(runVictim(dir, func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
-			return v.ShowCode(ctx, xtls.NewCode())
-		}))
-	}
-	s, dir := deathScene(t)
-	bCfg := xtlstest.ClientConfig(t, s, "bob")
-	asked := make(chan struct{})
-	bCfg.Verify = func(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
-		return v.TypeCode(ctx, func(ctx context.Context) (xtls.Secret, error) {
-			close(asked)
-			<-ctx.Done()
-			return xtls.Secret{}, context.Cause(ctx)
-		})
-	}
-	accepted := killVictim(t, s, dir, bCfg, func(*bufio.Reader) { <-asked })
-
-	if p := leftBehind(t, dir); len(p.Codes) != 1 || p.Codes[0].Tried != 1 {
-		t.Errorf("after the kill: %+v; want one attempt at one code", p)
-	}
-	if err := <-accepted; err == nil {
-		t.Error("bob has a tunnel to a process that is gone")
-	}
-	if p := facts(t, bCfg, "alice@localhost"); len(p.Codes) != 0 {
-		t.Errorf("bob, who gave no guess away, remembers %+v", p)
+	switch got {
+	case facts{}:
+		return untouched
+	case once:
+		return counted
+	case done:
+		return verified
+	default:
+		return fmt.Sprintf("%+v", got)
 	}
 }
 
-// deathScene is a server on which alice has an account, and her directory.
-func deathScene(t *testing.T) (s *xtlstest.Server, dir string) {
-	t.Helper()
-	s = xtlstest.NewServer(t, xtlstest.Config{Accounts: map[string]string{"alice": "pw"}})
-	dir = t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), s.CAPEM(), 0o600); err != nil {
-		t.Fatal(err)
+// frames of a verification and after it, in the order in which an end sends them. The
+// server cannot read them, but count.
+func (d death) frames(initiator bool) []string {
+	switch {
+	case d.method == "sas" && initiator:
+		return []string{"SAS_COMMIT", "SAS_REVEAL", "SAS_RESULT I", "CONFIRM"}
+	case d.method == "sas":
+		return []string{"SAS_REQUEST", "SAS_NONCE", "SAS_RESULT R", "CONFIRM"}
+	case initiator:
+		return []string{"PW_A", "PW_C", "CONFIRM"}
+	default:
+		return []string{"PW_REQUEST", "PW_B", "PW_OK", "CONFIRM"}
 	}
-	return s, dir
 }
 
-// killVictim runs the test that calls it in another process, where it is alice who
-// dials bob, and kills that when ready returns. What became of the offer comes from
-// accepted.
-func killVictim(t *testing.T, s *xtlstest.Server, dir string, bCfg *xtls.Config, ready func(out *bufio.Reader)) (accepted <-chan error) {
-	t.Helper()
-	bob := xtlstest.NewClient(t, s, "bob", bCfg)
-	l, err := bob.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() {
-		o, err := l.Next(t.Context())
-		if err == nil {
-			_, err = o.Accept(t.Context())
+// answer is what the receiver of the frame sends then; "" if it is for its user to act.
+func (d death) answer() string {
+	return map[string]string{
+		"SAS_REQUEST": "SAS_COMMIT", "SAS_COMMIT": "SAS_NONCE", "SAS_NONCE": "SAS_REVEAL", "SAS_RESULT R": "CONFIRM",
+		"PW_REQUEST": "PW_A", "PW_A": "PW_B", "PW_B": "PW_C", "PW_C": "PW_OK", "PW_OK": "CONFIRM",
+	}[d.frame]
+}
+
+// A watch is the server that sees the frames pass, and when it is time.
+type watch struct {
+	death
+	kill func()         // alice, and returns when she is dead
+	cue  func(who bool) // tells a user to decide: the initiator's or the responder's
+
+	mu    sync.Mutex
+	over  bool              // she has been killed
+	seen  map[bool]int      // frames by sender: the initiator or not
+	named map[string]string // by the id of the request that carries it
+}
+
+// tamper is honest until alice is to die.
+func (w *watch) tamper(st *xtlstest.Stanza) []*xtlstest.Stanza {
+	honest := []*xtlstest.Stanza{st}
+	alice := st.From.Localpart() == "alice"
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.over:
+	case st.Kind == "iq" && st.Type == "set" && bytes.Contains(st.XML, []byte("security-info")):
+		initiator := alice == w.dialler()
+		frames := w.frames(initiator)
+		name := frames[min(w.seen[initiator], len(frames)-1)]
+		w.seen[initiator]++
+		w.named[st.ID+" "+st.To.String()] = name
+		switch {
+		case !alice:
+		case w.sent && name == w.frame:
+			w.killLocked()
+		case !w.sent && name == w.answer():
+			w.killLocked()
+			return nil
 		}
-		done <- err
-	}()
-
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	case st.Kind == "iq" && st.Type == "result":
+		name := w.named[st.ID+" "+st.From.String()]
+		switch {
+		case name == "":
+		case alice && !w.sent && name == w.frame && w.answer() == "":
+			w.killLocked()
+			return nil
+		case name == "SAS_REVEAL":
+			w.cue(true)
+		case name == "SAS_RESULT I":
+			w.cue(false)
+		}
 	}
-	cmd := exec.Command(exe, "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), victim+"="+dir, "XTLS_TEST_SERVER="+s.Addr(), "XTLS_TEST_PEER="+bob.LocalAddr().String())
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ready(bufio.NewReader(out))
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // it was killed
-	return done
+	return honest
 }
 
-// leftBehind is what alice's store says of bob. Nothing may be pinned in it.
-func leftBehind(t *testing.T, dir string) fingerprint.Peer {
-	t.Helper()
-	store, err := fingerprint.Open(filepath.Join(dir, "known_peers"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if rec, err := store.Records(); err != nil || len(rec) != 0 {
-		t.Errorf("a key was pinned: %v, %v", rec, err)
-	}
-	p, err := store.Peer(jid.MustParse("bob@localhost"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+func (w *watch) killLocked() {
+	w.over = true
+	w.kill()
 }

@@ -262,12 +262,19 @@ func (t *tunnel) openLocked(c *control) error {
 	return nil
 }
 
-// send seals a frame and sends it.
+// send seals a frame and sends it. One that is refused leaves a gap that nothing can
+// close; servers refuse it if the peer has gone without a word. That ends the session.
 func (t *tunnel) send(ctx context.Context, f frame) error {
-	return t.sealer.seal(f, func(seq uint64, sealed []byte) error {
+	err := t.sealer.seal(f, func(seq uint64, sealed []byte) error {
 		s := security{control: &control{seq: seq, sealed: sealed}}
 		return t.js.Send(ctx, jingle.ActionSecurityInfo, jingle.Content{Security: s.element()})
 	})
+	var refused *jingle.RefusedError
+	if errors.As(err, &refused) {
+		err = lost(err)
+		t.hangUp(err)
+	}
+	return err
 }
 
 // setCarrier makes the carrier known; if the session has ended before, so does it.

@@ -16,6 +16,7 @@
 --                 "reorder"           deliver a block after the next one
 --                 "truncate"          deliver no block from this one on, and forge the end
 --   xtls_tamper_actions = { "session-initiate" }   which actions it changes; absent: all
+--   xtls_tamper_after = 0                          how many sessions it leaves as they are
 --   xtls_tamper_block = 20                         which block of each direction, from 1
 --
 -- Everything it did is logged as "tampered: ...".
@@ -31,9 +32,11 @@ local xmlns_ibb = "http://jabber.org/protocol/ibb";
 
 local mode = module:get_option_string("xtls_tamper");
 local actions = module:get_option_set("xtls_tamper_actions");
+local after = module:get_option_number("xtls_tamper_after", 0);
 local number = module:get_option_number("xtls_tamper_block", 20);
 local fingerprint = module:get_option_string("xtls_tamper_fingerprint", ("ab"):rep(32));
 
+local sessions = 0; -- that were offered
 local jingle_sids = {}; -- by direction: the session that the client at its start takes part in
 local blocks = {}; -- by direction: how many blocks it had
 local held = {}; -- by direction: the block that waits for the next one
@@ -147,8 +150,9 @@ local data = {
 local function on_jingle(stanza, jingle)
 	local there, back = direction(stanza), stanza.attr.to .. "\0" .. stanza.attr.from;
 	jingle_sids[there], jingle_sids[back] = jingle.attr.sid, jingle.attr.sid;
+	if jingle.attr.action == "session-initiate" then sessions = sessions + 1; end
 	local change = contents[mode];
-	if not change or actions and not actions:contains(jingle.attr.action) then return; end
+	if not change or sessions <= after or actions and not actions:contains(jingle.attr.action) then return; end
 	for content in jingle:childtags("content", xmlns_jingle) do
 		if change(content, jingle.attr.action) then tampered(stanza, mode .. " in " .. jingle.attr.action); end
 	end
