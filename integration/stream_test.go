@@ -110,7 +110,7 @@ func TestXMLStream(t *testing.T) {
 	t.Parallel()
 	for _, tt := range streamSecurities {
 		t.Run(tt.name, func(t *testing.T) {
-			p := startProsody(t, prosodyOptions{})
+			p := startProsody(t, prosodyOptions{proxy65: true})
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			alice, bob := streamThrough(ctx, t, p, tt.change)
@@ -149,7 +149,7 @@ func TestChat(t *testing.T) {
 	t.Parallel()
 	for _, tt := range streamSecurities {
 		t.Run(tt.name, func(t *testing.T) {
-			p, alice, bob := prosodyCouple(t, prosodyOptions{stanzas: true})
+			p, alice, bob := prosodyCouple(t, prosodyOptions{stanzas: true, proxy65: true})
 			hers, his := randomText(), randomText()
 			wait := bob.start(append(tt.flags, "chat", "--allow", alice.jid)...)
 			wait.event("ready")
