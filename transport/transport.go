@@ -8,7 +8,8 @@
 // a [Signal] and hands out a carrier: a [net.Conn] that moves octets, or blocks of octets,
 // and promises nothing about who reads or alters them on the way. Whoever asked for it
 // runs TLS or DTLS inside. The methods live below this package: transport/ibb carries the
-// octets inside XMPP stanzas and works everywhere.
+// octets inside XMPP stanzas and works everywhere, transport/s5b over TCP, from one end to
+// the other or through a proxy, where that can be had.
 //
 // # Carriers, not tunnels
 //
