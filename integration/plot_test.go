@@ -44,7 +44,8 @@ const (
 	marginLeft, marginTop   = 64, 56
 	gapX, gapY              = 84, 60
 	marginRight             = 24
-	marginBottom            = 84
+	marginBottom            = 84 // with one row of the legend
+	legendRow               = 20
 )
 
 // plotStyle follows the colours of whoever looks at it, on a ground of its own: text
@@ -62,7 +63,9 @@ text{font:13px sans-serif;fill:#24292f}.title{font-weight:bold}.ground{fill:#fff
 // svg draws the plot.
 func (p *plot) svg() []byte {
 	width := marginLeft + len(p.columns)*panelWidth + (len(p.columns)-1)*gapX + marginRight
-	height := marginTop + 2*panelHeight + gapY + marginBottom
+	legend := p.legend(width - marginLeft - marginRight)
+	bottom := marginTop + 2*panelHeight + gapY // of the panels
+	height := bottom + marginBottom + (len(legend)-1)*legendRow
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="Rate and round trip against octets in flight">`+"\n",
 		width, height, width, height)
@@ -74,9 +77,9 @@ func (p *plot) svg() []byte {
 		text(&b, left+panelWidth/2, 22, "middle", "title", p.columns[i].title)
 		pair[0].draw(&b, left, marginTop)
 		pair[1].draw(&b, left, marginTop+panelHeight+gapY)
-		text(&b, left+panelWidth/2, float64(height-marginBottom+36), "middle", "", "octets in flight")
+		text(&b, left+panelWidth/2, float64(bottom+36), "middle", "", "octets in flight")
 	}
-	p.legend(&b, float64(height-16))
+	drawLegend(&b, legend, bottom+68)
 	b.WriteString("</svg>\n")
 	return b.Bytes()
 }
@@ -113,18 +116,40 @@ func (p *plot) panels() [][2]panel {
 	return all
 }
 
-// legend names the lines, which are those of the first column.
-func (p *plot) legend(b *bytes.Buffer, y float64) {
-	x := float64(marginLeft)
-	entry := func(class, name string) {
-		fmt.Fprintf(b, `<line class="%s" x1="%.0f" y1="%.0f" x2="%.0f" y2="%.0f"/>`+"\n", class, x, y-4, x+22, y-4)
-		text(b, x+28, y, "start", "", name)
-		x += 44 + 7*float64(len(name))
-	}
+// A legendEntry names a line.
+type legendEntry struct{ class, name string }
+
+func (e legendEntry) width() int { return 44 + 7*len(e.name) }
+
+// legend names the lines, which are those of the first column, in rows that fit into width.
+func (p *plot) legend(width int) [][]legendEntry {
+	var all []legendEntry
 	for i, s := range p.columns[0].series {
-		entry(fmt.Sprintf("line s%d", i), s.name)
+		all = append(all, legendEntry{fmt.Sprintf("line s%d", i), s.name})
 	}
-	entry("tunnel", "xtls")
+	all = append(all, legendEntry{"tunnel", "xtls"})
+	rows := [][]legendEntry{nil}
+	used := 0
+	for _, e := range all {
+		if used += e.width(); used > width && used > e.width() {
+			rows, used = append(rows, nil), e.width()
+		}
+		rows[len(rows)-1] = append(rows[len(rows)-1], e)
+	}
+	return rows
+}
+
+// drawLegend draws the rows, the first one at y.
+func drawLegend(b *bytes.Buffer, rows [][]legendEntry, y int) {
+	for _, row := range rows {
+		x := marginLeft
+		for _, e := range row {
+			fmt.Fprintf(b, `<line class="%s" x1="%d" y1="%d" x2="%d" y2="%d"/>`+"\n", e.class, x, y-4, x+22, y-4)
+			text(b, float64(x+28), float64(y), "start", "", e.name)
+			x += e.width()
+		}
+		y += legendRow
+	}
 }
 
 // A panel is one diagram.
