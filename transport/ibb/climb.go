@@ -48,6 +48,11 @@ const (
 	// free is what a path that is not nearly full has.
 	free = 0.75
 
+	// ledge is the window in blocks up to which starting goes on although the rate does not grow,
+	// if a round trip takes less than longestLedge: beyond it somebody would notice the queue.
+	ledge        = 3
+	longestLedge = 250 * time.Millisecond
+
 	// otherPath is by how much the rate of a window may change before what failed is tried again.
 	otherPath = 1.5
 
@@ -184,6 +189,11 @@ func (c *controller) decide(now time.Duration, before setting) {
 			c.grow()
 			return
 		}
+		if c.onLedge() {
+			c.setWindow(c.cur.window + c.cur.unit())
+			c.change(starting)
+			return
+		}
 		if !c.better() {
 			c.giveUp(now)
 			return
@@ -192,6 +202,11 @@ func (c *controller) decide(now time.Duration, before setting) {
 		c.hold(now, before)
 		return
 	case raising:
+		if !c.better() && c.onLedge() {
+			c.setWindow(c.cur.window + c.cur.unit())
+			c.change(raising)
+			return
+		}
 		if !c.better() {
 			c.giveUp(now)
 			return
@@ -217,6 +232,14 @@ func (c *controller) decide(now time.Duration, before setting) {
 	case draining: // measures nothing
 	}
 	c.change(holding)
+}
+
+// onLedge tells whether a window that brought nothing is so small that the next one may. With
+// two blocks on the way, Nagle's algorithm at a server holds the end of the second one back for
+// one round trip of TCP: the rate stays that of one block, and grows from there on.
+func (c *controller) onLedge() bool {
+	return c.cur.window < ledge*c.cur.unit() && c.cur.window+c.cur.unit() <= c.mostWindow() &&
+		c.cur.rtt > shortDelay/4 && c.cur.rtt < longestLedge
 }
 
 // better tells whether the setting on trial is worth its window.
