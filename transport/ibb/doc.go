@@ -57,7 +57,9 @@
 // With credit, a sender finds out by itself how much of a stream may be unacknowledged and how
 // large its blocks should be, from nothing but the times of acknowledgements. It begins with one
 // block of 4096 octets and doubles what is in flight as long as round trips do not become longer,
-// or the rate grows by a quarter at least. Then it holds what was best, and now and then tries a
+// or the rate grows by a quarter at least; two blocks that bring nothing are followed by three
+// where a round trip is neither very short nor long, because a server may hold back the end of a
+// second block until the first one's segments are acknowledged. Then it holds what was best, and now and then tries a
 // little more, less if round trips are longer than they could be, and other sizes of blocks. A
 // trial is a measurement of a few round trips; what it tried stays only if it was worth its delay,
 // and what failed is tried again later and later. When round trips become much longer all of a
