@@ -119,3 +119,29 @@ func TestOwnReasonWins(t *testing.T) {
 		})
 	}
 }
+
+// TestEndBeforeAcknowledgement: the session-terminate of a peer may be handled before its
+// answer to session-initiate; here the answer never comes. Dial says all the same why.
+func TestEndBeforeAcknowledgement(t *testing.T) {
+	unanswered := func(st *xtlstest.Stanza) []*xtlstest.Stanza {
+		if st.From.Localpart() == "bob" && st.Kind == "iq" && st.Type == "result" {
+			return nil
+		}
+		return []*xtlstest.Stanza{st}
+	}
+	for name, tt := range map[string]struct {
+		setup string // in place of what alice offers
+		want  error
+	}{
+		"alarm":                  {``, xtls.ErrPeerAlarm},
+		"unsupported-transports": {`setup='passive'`, xtls.ErrNotSupported},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := xtlstest.NewPair(t, xtlstest.Config{Security: xtls.DTLS, Tamper: xtlstest.Chain(
+				only("session-initiate", instead(`setup='active'`, tt.setup)), unanswered)})
+			if r := try(t, p.Alice, p.Bob); !errors.Is(r.dial, tt.want) {
+				t.Errorf("Dial: %v, want %v", r.dial, tt.want)
+			}
+		})
+	}
+}

@@ -22,6 +22,9 @@ func (s *Session) receive() {
 		err = s.sendErr // which was first
 	}
 	s.dead = true
+	if s.drain != nil {
+		s.drain.Stop()
+	}
 	s.endLocked(notEOF(err))
 	s.mu.Unlock()
 	_ = s.closeConn() // Close returns its error

@@ -65,10 +65,10 @@ func (s *Session) sendFailed(err error) {
 	for _, st := range s.streams {
 		st.writable.Broadcast()
 	}
-	s.mu.Unlock()
-	if s.conn.SetReadDeadline(time.Now().Add(drainTime)) != nil {
-		_ = s.closeConn()
+	if !s.dead {
+		s.drain = time.AfterFunc(drainTime, func() { _ = s.closeConn() })
 	}
+	s.mu.Unlock()
 }
 
 // fillLocked appends frames up to limit octets: first what is said about streams,

@@ -39,14 +39,15 @@ type Session struct {
 	mu       sync.Mutex // protects the fields below, and those of the streams
 	work     *sync.Cond // there may be something to send
 	streams  map[uint32]*Stream
-	lastOwn  uint32 // the last stream opened by this end
-	lastPeer uint32 // and by the peer
-	accepted int    // of the peer, still there
-	grown    int    // sum of what windows are larger than at first
-	closed   bool   // by Close
-	cause    error  // why the session has ended; nil while it lives
-	sendErr  error  // why nothing can be written any more
-	dead     bool   // receive has ended
+	lastOwn  uint32      // the last stream opened by this end
+	lastPeer uint32      // and by the peer
+	accepted int         // of the peer, still there
+	grown    int         // sum of what windows are larger than at first
+	closed   bool        // by Close
+	cause    error       // why the session has ended; nil while it lives
+	sendErr  error       // why nothing can be written any more
+	drain    *time.Timer // then: it bounds what receive still waits for
+	dead     bool        // receive has ended
 
 	// What there is to send, in this order.
 	refused []uint32

@@ -13,6 +13,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/nettest"
@@ -310,6 +311,27 @@ var errDeaf = errors.New("the other end takes nothing")
 type deaf struct{ net.Conn }
 
 func (*deaf) Write([]byte) (int, error) { return 0, errDeaf }
+
+// SetReadDeadline fails, as that of a net.Pipe does whose other end was closed.
+func (*deaf) SetReadDeadline(time.Time) error { return io.ErrClosedPipe }
+
+// A peer that takes nothing and says nothing is waited for in vain, but not for ever.
+func TestDrainBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer a.Close()
+		s := Server(&deaf{Conn: b})
+		defer s.Close()
+		if _, err := s.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		<-s.Done()
+		if took := time.Since(start); took != drainTime || !errors.Is(s.Err(), errDeaf) {
+			t.Errorf("after %v: %v, want %v after %v", took, s.Err(), errDeaf, drainTime)
+		}
+	})
+}
 
 // A reader that stalls stops nobody else, in neither direction, however many there
 // are.
