@@ -24,7 +24,7 @@ var _ mux.IQHandler = (*Handler)(nil)
 func (h *Handler) HandleIQ(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
 	m, size, err := parse(xmlstream.MultiReader(xmlstream.Token(*start), t))
 	var refused *refusal
-	var offer *Session
+	var offer, of *Session
 	switch {
 	case err != nil:
 		refused = badRequest(cut(err.Error(), maxText))
@@ -33,12 +33,15 @@ func (h *Handler) HandleIQ(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *xm
 	case m.Action == ActionSessionInitiate:
 		offer, refused = h.receiveOffer(iq.From, m)
 	default:
-		refused = h.receive(iq.From, m, size)
+		of, refused = h.receive(iq.From, m, size)
 	}
 	h.answer(iq, t, refused)
-	if offer != nil {
-		// Only now, so that an accept cannot overtake the acknowledgement.
+	// Only now, so that what is done about it cannot overtake the acknowledgement.
+	switch {
+	case offer != nil:
 		h.publish(offer)
+	case of != nil:
+		of.inbox <- queued{m, size} // does not block: takeLocked has kept a place
 	}
 	return nil
 }
@@ -170,20 +173,30 @@ func (h *Handler) publish(s *Session) {
 	h.wakeNext()
 }
 
-// receive decides about an action other than session-initiate.
-func (h *Handler) receive(peer jid.JID, m *Message, size int) *refusal {
+// receive decides about an action other than session-initiate. It returns the session in
+// whose inbox it belongs, nil if in none.
+func (h *Handler) receive(peer jid.JID, m *Message, size int) (*Session, *refusal) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.sessions[sessionKey{peer.String(), m.SID}]
 	if s == nil {
-		return unknownSession()
+		return nil, unknownSession()
 	}
 	s.answered = true // it knows the session, so our offer arrived
-	return s.receiveLocked(m, size)
+	switch m.Action {
+	case ActionSessionAccept, ActionSecurityInfo, ActionTransportInfo,
+		ActionTransportReplace, ActionTransportAccept, ActionTransportReject:
+		if refused := s.takeLocked(m, size); refused != nil {
+			return nil, refused
+		}
+		return s, nil
+	default:
+		return nil, s.receiveLocked(m)
+	}
 }
 
-// receiveLocked is the peer's half of the state machine. H.mu is held.
-func (s *Session) receiveLocked(m *Message, size int) *refusal {
+// receiveLocked decides about what is not for the inbox. H.mu is held.
+func (s *Session) receiveLocked(m *Message) *refusal {
 	switch m.Action {
 	case ActionSessionTerminate:
 		s.endLocked(&EndError{Reason: m.Reason, Text: m.Text, Alternative: m.Alternative, Remote: true})
@@ -193,9 +206,6 @@ func (s *Session) receiveLocked(m *Message, size int) *refusal {
 			return unsupportedInfo()
 		}
 		return nil // a ping
-	case ActionSessionAccept, ActionSecurityInfo, ActionTransportInfo,
-		ActionTransportReplace, ActionTransportAccept, ActionTransportReject:
-		return s.takeLocked(m, size)
 	case ActionDescriptionInfo:
 		return unsupportedInfo()
 	case ActionContentRemove:
@@ -212,7 +222,7 @@ func (s *Session) receiveLocked(m *Message, size int) *refusal {
 	return badRequest("unknown action")
 }
 
-// takeLocked puts an action into the inbox if it fits the state and the limits.
+// takeLocked keeps a place in the inbox for an action, if it fits the state and the limits.
 func (s *Session) takeLocked(m *Message, size int) *refusal {
 	if len(m.Contents) != 1 {
 		return badRequest("this session has one content")
@@ -220,7 +230,7 @@ func (s *Session) takeLocked(m *Message, size int) *refusal {
 	if refused := s.checkLocked(m.Action); refused != nil {
 		return refused
 	}
-	if len(s.inbox) >= MaxQueue || s.queuedSize+size > MaxQueueSize {
+	if s.waiting == MaxQueue || s.queuedSize+size > MaxQueueSize {
 		return resourceConstraint("too many unprocessed actions in this session")
 	}
 	// There is only one content, so a missing or wrong name or creator can be
@@ -228,8 +238,8 @@ func (s *Session) takeLocked(m *Message, size int) *refusal {
 	// puts the creator where the name belongs in session-accept.
 	s.fill(&m.Contents[0])
 	s.receivedLocked(m.Action)
+	s.waiting++
 	s.queuedSize += size
-	s.inbox <- queued{m, size} // does not block: only Recv changes it besides, and it takes
 	return nil
 }
 

@@ -5,6 +5,7 @@
 package jingle_test
 
 import (
+	"context"
 	"encoding/xml"
 	"fmt"
 	"strings"
@@ -321,5 +322,29 @@ func TestQueueLimits(t *testing.T) {
 			}
 			<-sb.Done()
 		})
+	}
+}
+
+// An action is acknowledged before Recv returns it: nothing that is done about it can overtake
+// the acknowledgement.
+func TestAcknowledgedFirst(t *testing.T) {
+	e := newEnds(t, jingle.Config{}, jingle.Config{})
+	sa, sb := e.accepted(t)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	e.b.Tap(func(s jingletest.Stanza) []jingletest.Stanza {
+		for range 100 { // Recv may choose that its context has ended, but not so often
+			if m, err := sb.Recv(over); err == nil {
+				t.Errorf("%s is there before its %s", m.Action, s.Type)
+				break
+			}
+		}
+		return []jingletest.Stanza{s}
+	})
+	if err := sa.Send(t.Context(), jingle.ActionSecurityInfo, security("1")); err != nil {
+		t.Fatal(err)
+	}
+	if !t.Failed() {
+		recv(t, sb, jingle.ActionSecurityInfo)
 	}
 }

@@ -64,14 +64,15 @@ type Session struct {
 	life context.Context
 	kill context.CancelFunc
 
-	inbox chan queued // for Recv; sent to under h.mu
+	inbox chan queued // for Recv
 
 	// Protected by h.mu.
 	state        state
 	answered     bool        // the peer knows of our offer
 	ourReplace   bool        // our transport-replace is open
 	theirReplace bool        // the peer's is
-	queuedSize   int         // octets in inbox
+	waiting      int         // actions in inbox, or about to be
+	queuedSize   int         // octets of these
 	timer        *time.Timer // ends an offer that waits too long; nil if there is none
 	err          *EndError   // set when ended
 }
@@ -202,7 +203,7 @@ func (s *Session) Recv(ctx context.Context) (*Message, error) {
 		case q := <-s.inbox:
 			return s.taken(q), nil
 		case <-s.Done():
-			// Nothing is put into the inbox after the end, but select may have chosen
+			// What came before the peer's end is in the inbox, but select may have chosen
 			// this while something was there.
 			if len(s.inbox) == 0 {
 				return nil, s.Err()
@@ -217,6 +218,7 @@ func (s *Session) Recv(ctx context.Context) (*Message, error) {
 func (s *Session) taken(q queued) *Message {
 	s.h.mu.Lock()
 	defer s.h.mu.Unlock()
+	s.waiting--
 	s.queuedSize -= q.size
 	return q.m
 }

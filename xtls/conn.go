@@ -28,9 +28,10 @@ import (
 // on; after a Write deadline has passed, the tunnel cannot be written any more,
 // because a record may have left in part.
 type Conn struct {
-	t      *tunnel
-	xml    streams // of XML, if it carries one
-	closed atomic.Bool
+	t        *tunnel
+	xml      streams // of XML, if it carries one
+	closed   atomic.Bool
+	tampered atomic.Bool // what arrived was not what the peer sent
 }
 
 var _ net.Conn = (*Conn)(nil)
@@ -70,7 +71,7 @@ func (c *Conn) close(r jingle.Reason) error {
 	c.t.cancel(net.ErrClosed)
 	_ = c.t.tls.Close() // close_notify, then the carrier
 	c.xml.join()
-	c.t.terminate(r)
+	c.t.terminate(c.endReason(r))
 	<-c.t.received
 	c.t.tasks.Wait()
 	c.t.client.forget(c)
@@ -91,10 +92,19 @@ func (c *Conn) Abort() {
 	c.xml.abort()
 	_ = c.t.carrier.Close()
 	c.xml.join()
-	c.t.terminate(jingle.ReasonFailedApplication)
+	c.t.terminate(c.endReason(jingle.ReasonFailedApplication))
 	<-c.t.received
 	c.t.tasks.Wait()
 	c.t.client.forget(c)
+}
+
+// endReason is what the peer is told at the end instead of r. Whoever has found that
+// something was changed sends an alert, but the end of the session may overtake it.
+func (c *Conn) endReason(r jingle.Reason) jingle.Reason {
+	if c.tampered.Load() {
+		return jingle.ReasonSecurityError
+	}
+	return r
 }
 
 // Done is closed when nothing more comes from the peer, because it ended the
@@ -140,6 +150,7 @@ func (c *Conn) ioError(op string, err error) error {
 		err = net.ErrClosed
 	case errors.Is(err, os.ErrDeadlineExceeded):
 	case errors.As(err, &alert) && (alert.Op == "local error" || alert.Op == "remote error"):
+		c.tampered.Store(true)
 		err = fmt.Errorf("%w (%v)", ErrTampered, alert.Err)
 	case isAlarm(err):
 	default:

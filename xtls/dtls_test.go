@@ -24,6 +24,7 @@ func TestOverDTLS(t *testing.T) {
 		"Tunnel":               TestTunnel,
 		"AnySize":              TestAnySize,
 		"DishonestServer":      TestDishonestServer,
+		"TamperingIsPassedOn":  TestTamperingIsPassedOn,
 		"DishonestSignalling":  TestDishonestSignalling,
 		"Trust":                TestTrust,
 		"VerifyOnFirstContact": TestVerifyOnFirstContact,

@@ -30,7 +30,7 @@ var (
 	ErrTampered = errors.New("somebody between you and the peer changed what was sent")
 	// ErrPeerAlarm: the peer ended the session with a security error. What it saw is
 	// not what this end sent, or it knows this account by another key. An alarm.
-	ErrPeerAlarm = errors.New("the peer refused for security: it was shown, or knows, another key of yours")
+	ErrPeerAlarm = errors.New("the peer refused for security: what it was shown is not what you sent, or it knows another key of yours")
 	// ErrNoPath: the peer agreed, but none of the ways that Config.Path allows worked. The
 	// text says what was tried.
 	ErrNoPath = errors.New("no path to the peer")

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -143,6 +144,43 @@ func TestDishonestServer(t *testing.T) {
 			}
 			if (r.bToA == nil) != (len(r.gotBToA) == len(bobSays)) && r.dial == nil {
 				t.Errorf("alice received %d of %d octets, and %v", len(r.gotBToA), len(bobSays), r.bToA)
+			}
+		})
+	}
+}
+
+// TestTamperingIsPassedOn: whoever finds that data was changed lets the peer know, also where
+// the alert is swallowed and the application gives up at once.
+func TestTamperingIsPassedOn(t *testing.T) {
+	for name, end := range map[string]func(*xtls.Conn){
+		"Abort": (*xtls.Conn).Abort,
+		"Close": func(c *xtls.Conn) { _ = c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var dishonest atomic.Bool
+			flip := xtlstest.FlipBit(1)
+			p := xtlstest.NewPair(t, xtlstest.Config{Security: securityOf(t), Tamper: func(st *xtlstest.Stanza) []*xtlstest.Stanza {
+				switch {
+				case !dishonest.Load():
+				case st.From.Localpart() == "bob":
+					return flip(st)
+				case bytes.Contains(st.XML, []byte("<data")):
+					return nil
+				}
+				return []*xtlstest.Stanza{st}
+			}})
+			a, b := xtlstest.Tunnel(t, p.Alice, p.Bob)
+			dishonest.Store(true)
+			if _, err := b.Write(bobSays); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadAll(a); !errors.Is(err, xtls.ErrTampered) {
+				t.Errorf("alice reads %v, want ErrTampered", err)
+			}
+			end(a)
+			if _, err := io.ReadAll(b); !errors.Is(err, xtls.ErrPeerAlarm) {
+				t.Errorf("bob reads %v, want ErrPeerAlarm", err)
 			}
 		})
 	}

@@ -193,9 +193,14 @@ func (t *tunnel) payload(ctx context.Context, a *attempt) (jingle.Element, error
 	select {
 	case payload := <-a.signal.first:
 		return payload, nil
-	case got := <-a.done: // it failed before it had anything to say
+	case got := <-a.done:
 		a.done <- got
-		return nil, got.err
+		select {
+		case payload := <-a.signal.first: // it failed afterwards, which the peer may have to hear
+			return payload, nil
+		default:
+			return nil, got.err
+		}
 	case <-t.ctx.Done():
 		return nil, context.Cause(t.ctx)
 	case <-ctx.Done():

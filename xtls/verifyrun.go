@@ -108,6 +108,9 @@ func (t *tunnel) nextFrame(ctx context.Context, l listening) (frame, error) {
 		select {
 		case <-t.verifyWake:
 		case <-ctx.Done():
+			if f, ok, err := t.takeVerifyFrame(l); ok || err != nil {
+				return f, err // it came before the end
+			}
 			return frame{}, context.Cause(ctx)
 		}
 	}

@@ -1,0 +1,31 @@
+// Copyright 2026 The XTLS Authors. All rights reserved.
+// Use of this source code is governed by a BSD 2-clause
+// licence that can be found in the LICENSE file.
+
+package xtls
+
+import (
+	"context"
+	"errors"
+	"testing"
+)
+
+// TestPayloadBeforeFailure: a transport that has said something before it failed is heard; the
+// peer waits for that.
+func TestPayloadBeforeFailure(t *testing.T) {
+	for range 100 { // a choice of select's would go wrong in one of them
+		a := &attempt{signal: newSignal(nil, "urn:example"), done: make(chan carrier, 1)}
+		if err := a.signal.Send(t.Context(), []byte("<transport/>")); err != nil {
+			t.Fatal(err)
+		}
+		failed := errors.New("no candidate")
+		a.done <- carrier{err: failed}
+		tun := &tunnel{ctx: context.Background()}
+		if got, err := tun.payload(t.Context(), a); string(got) != "<transport/>" || err != nil {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		if got, err := tun.payload(t.Context(), a); got != nil || !errors.Is(err, failed) {
+			t.Fatalf("then %q, %v", got, err)
+		}
+	}
+}
