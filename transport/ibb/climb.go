@@ -48,11 +48,6 @@ const (
 	// free is what a path that is not nearly full has.
 	free = 0.75
 
-	// ledge is the window in blocks up to which starting goes on although the rate does not grow,
-	// if a round trip takes less than longestLedge: beyond it somebody would notice the queue.
-	ledge        = 3
-	longestLedge = 250 * time.Millisecond
-
 	// otherPath is by how much the rate of a window may change before what failed is tried again.
 	otherPath = 1.5
 
@@ -81,6 +76,11 @@ const (
 
 	// longestChunk is how much of the path's time a block larger than startChunk may take.
 	longestChunk = 50 * time.Millisecond
+
+	// Where a block takes more than slowBlock, blocks are of slowChunk octets: their envelopes cost
+	// less than everybody's waiting for them.
+	slowBlock = 250 * time.Millisecond
+	slowChunk = startChunk * 3 / 4
 )
 
 // climb is the part of a controller that decides.
@@ -189,11 +189,6 @@ func (c *controller) decide(now time.Duration, before setting) {
 			c.grow()
 			return
 		}
-		if c.onLedge() {
-			c.setWindow(c.cur.window + c.cur.unit())
-			c.change(starting)
-			return
-		}
 		if !c.better() {
 			c.giveUp(now)
 			return
@@ -202,11 +197,6 @@ func (c *controller) decide(now time.Duration, before setting) {
 		c.hold(now, before)
 		return
 	case raising:
-		if !c.better() && c.onLedge() {
-			c.setWindow(c.cur.window + c.cur.unit())
-			c.change(raising)
-			return
-		}
 		if !c.better() {
 			c.giveUp(now)
 			return
@@ -232,14 +222,6 @@ func (c *controller) decide(now time.Duration, before setting) {
 	case draining: // measures nothing
 	}
 	c.change(holding)
-}
-
-// onLedge tells whether a window that brought nothing is so small that the next one may. With
-// two blocks on the way, Nagle's algorithm at a server holds the end of the second one back for
-// one round trip of TCP: the rate stays that of one block, and grows from there on.
-func (c *controller) onLedge() bool {
-	return c.cur.window < ledge*c.cur.unit() && c.cur.window+c.cur.unit() <= c.mostWindow() &&
-		c.cur.rtt > shortDelay/4 && c.cur.rtt < longestLedge
 }
 
 // better tells whether the setting on trial is worth its window.
@@ -276,9 +258,9 @@ func (c *controller) hold(now time.Duration, before setting) {
 	size := c.otherSize(now)
 	switch {
 	case c.cur.chunk > startChunk && !c.messages && float64(unit) > c.cur.rate*longestChunk.Seconds():
-		c.cur = setting{chunk: startChunk, window: c.cur.window}
-		c.setWindow(c.cur.window)
-		c.forget()
+		c.cut(startChunk)
+	case c.cur.chunk > slowChunk && !c.messages && float64(unit) > c.cur.rate*slowBlock.Seconds():
+		c.cut(slowChunk)
 	case c.cur.window > unit && (c.queued() && c.lower.left <= 0 || now-c.lowered > refresh):
 		c.lowered = now
 		c.try(lowering, c.cur.chunk, c.smallerWindow())
@@ -291,8 +273,19 @@ func (c *controller) hold(now time.Duration, before setting) {
 	}
 }
 
-// queued tells whether round trips show a queue.
-func (c *controller) queued() bool { return c.cur.rtt > c.cur.least.get()*4/3 }
+// cut makes the blocks smaller because of the time that they take.
+func (c *controller) cut(chunk int) {
+	c.cur = setting{chunk: chunk, window: c.cur.window}
+	c.setWindow(c.cur.window)
+	c.forget()
+}
+
+// queued tells whether round trips show a queue. TCP takes a round trip more for some blocks than
+// for one, and what is that short is no queue.
+func (c *controller) queued() bool {
+	least := c.cur.least.get()
+	return c.cur.rtt > least*4/3+min(least/2, shortDelay)
+}
 
 // smallerWindow is the one to try instead of that in use: what the path needs at its rate if
 // there were no queue, if the delay matters, but half at least, since a part of what looks like a
@@ -309,10 +302,11 @@ func (c *controller) smallerWindow() int {
 	return min(w-unit, max(w/2, roundUp(c.cur.rate*least.Seconds(), unit)))
 }
 
-// largerWindow is the one to try instead of that in use.
+// largerWindow is the one to try instead of that in use: twice as much where it says most and costs
+// least, a little more where that would be a queue.
 func (c *controller) largerWindow() int {
 	w, unit := c.cur.window, c.cur.unit()
-	if c.cur.rtt <= shortDelay {
+	if c.cur.rtt <= shortDelay || c.cur.rtt <= min(2*c.cur.least.get(), longBlock) {
 		return 2 * w
 	}
 	return max(w+unit, w*5/4)

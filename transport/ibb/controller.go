@@ -33,6 +33,10 @@ const (
 	idleTrial   = time.Second
 	idleRestart = 30 * time.Second
 	idleBlocks  = 4
+
+	// warmRounds is for how many round trips nothing is judged after idleTrial or more: TCP begins
+	// with a small window again (RFC 5681 §4.1).
+	warmRounds = 4
 )
 
 // weight is what a block of n octets takes of the path, in octets of payload.
@@ -64,7 +68,9 @@ type controller struct {
 	pace      float64 // of the last block: weight acknowledged during its flight, per second
 	idling    bool    // there is room, but nothing to send
 	idleSince time.Duration
-	backedOff bool // since the last acknowledgement
+	backedOff bool          // since the last acknowledgement
+	warm      time.Duration // what is sent until then is not judged
+	surging   time.Duration // since when round trips show that the path has become slower; 0 = they do not
 }
 
 // A setting is what the controller decides on, and what was measured with it.
@@ -182,6 +188,7 @@ func (c *controller) endIdle(now time.Duration) {
 		c.change(starting)
 	default:
 		c.abandonTrial()
+		c.warm = now + warmRounds*c.cur.least.get()
 	}
 }
 
@@ -203,7 +210,8 @@ func (c *controller) acked(now time.Duration, n int, s stamp) {
 	switch {
 	case c.stage == draining:
 		c.drain(now)
-	case c.collapsed(rtt):
+	case s.at < c.warm:
+	case c.collapsed(now, rtt):
 		c.startDraining(now)
 	case !c.reading.settled:
 		c.settle(now, rtt, s)

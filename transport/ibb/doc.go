@@ -57,22 +57,22 @@
 // With credit, a sender finds out by itself how much of a stream may be unacknowledged and how
 // large its blocks should be, from nothing but the times of acknowledgements. It begins with one
 // block of 4096 octets and doubles what is in flight as long as round trips do not become longer,
-// or the rate grows by a quarter at least; two blocks that bring nothing are followed by three
-// where a round trip is neither very short nor long, because a server may hold back the end of a
-// second block until the first one's segments are acknowledged. Then it holds what was best, and now and then tries a
-// little more, less if round trips are longer than they could be, and other sizes of blocks. A
-// trial is a measurement of a few round trips; what it tried stays only if it was worth its delay,
-// and what failed is tried again later and later. When round trips become much longer all of a
-// sudden, what is in flight is halved at once, and nothing is sent until no more of it stands in
-// a queue than the path needs.
+// or the rate grows by a quarter at least. Then it holds what was best, and now and then tries
+// more: twice as much where no queue shows or nobody would notice one, else a quarter; less if
+// round trips are longer than they could be; and other sizes of blocks. A trial is a measurement
+// of a few round trips; what it tried stays only if it was worth its delay, and what failed is
+// tried again later and later. When round trips become much longer and stay so, what is in flight
+// is halved at once, and nothing is sent until no more of it stands in a queue than the path
+// needs. Nothing is judged in the first round trips after a pause, while the TCP connections on
+// the way find their own rate again.
 //
 // On a path that has a rate and a length, that is rate times round trip: 250 blocks through
 // a server 200 ms away that carries 5 MB/s.
 //
 // A server that limits the rate (10 kB/s is usual) lets a few blocks pass at once and then one
-// every half second. One block is in flight, and Write takes two blocks before it waits, so that
-// what is written next, by whoever, is there within two seconds and the limit is used up all the
-// same.
+// every half second. Where a block takes so long blocks are of 3072 octets. One is in flight, and
+// Write takes two before it waits, so that what is written next, by whoever, is there within two
+// seconds and the limit is used up all the same.
 //
 // A server without limits carries what its ways of reading and writing allow, which no formula
 // tells: Prosody slows down when it is pushed and suffers from blocks of 8192 octets, ejabberd

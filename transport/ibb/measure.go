@@ -20,7 +20,8 @@ const (
 	// before it is given up.
 	lateness = 30 * time.Millisecond
 
-	// surge is the same for a round trip that shows that the path has become slower.
+	// surge is the same for round trips that show that the path has become slower, and how long
+	// they must: everything may stand still for a moment.
 	surge = 50 * time.Millisecond
 )
 
@@ -99,22 +100,31 @@ func (c *controller) late(took time.Duration) bool {
 	return took.Seconds() > 2*expected+(2*c.kept.rtt+lateness).Seconds()
 }
 
-// collapsed tells from one round trip that the path has become much slower than it was: what is
+// collapsed tells from round trips that the path has become much slower than it was: what is
 // in flight stands in a queue now.
-func (c *controller) collapsed(rtt time.Duration) bool {
+func (c *controller) collapsed(now, rtt time.Duration) bool {
 	ref := c.kept
 	if c.stage == holding {
 		ref = c.cur
 	}
 	if ref.rate == 0 || c.stage == resizing || c.cur.window < 2*c.cur.unit() {
+		c.surging = 0
 		return false
 	}
 	usual := float64(ref.rtt) * max(1, float64(c.cur.window)/float64(ref.window))
-	return rtt > 2*time.Duration(usual)+surge
+	if rtt <= 2*time.Duration(usual)+surge {
+		c.surging = 0
+		return false
+	}
+	if c.surging == 0 {
+		c.surging = now
+	}
+	return now-c.surging >= surge
 }
 
 // startDraining halves the window at once and lets what stands in the queue run out.
 func (c *controller) startDraining(now time.Duration) {
+	c.surging = 0
 	c.abandonTrial()
 	c.setWindow(c.cur.window / 2)
 	c.change(draining)

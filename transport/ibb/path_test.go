@@ -19,9 +19,10 @@ type path struct {
 	// service is how long the server takes for a block of n octets with so many in flight.
 	service func(now time.Duration, n, inFlight int) time.Duration
 	rtt     time.Duration
-	jitter  time.Duration                // each acknowledgement is later by up to this, but none overtakes
-	batch   time.Duration                // acknowledgements come only at multiples of this
-	ready   func(now time.Duration) bool // whether there is something to send; nil = always
+	jitter  time.Duration                              // each acknowledgement is later by up to this, but none overtakes
+	batch   time.Duration                              // acknowledgements come only at multiples of this
+	ready   func(now time.Duration) bool               // whether there is something to send; nil = always
+	late    func(f flying, inFlight int) time.Duration // when an answer comes that was due; nil = when it is due
 
 	rnd      *rand.Rand
 	now      time.Duration
@@ -108,6 +109,9 @@ func (p *path) send(c *controller, n int) {
 	}
 	if p.batch > 0 {
 		f.answered = (f.answered + p.batch - 1) / p.batch * p.batch
+	}
+	if p.late != nil {
+		f.answered = p.late(f, len(p.inFlight)+1)
 	}
 	f.answered = max(f.answered, p.lastAck)
 	p.lastAck = f.answered

@@ -47,6 +47,10 @@ const (
 	// oneFrame is a batch with one full frame, fullBatch one that still fits one record.
 	oneFrame  = headerSize + frameSize
 	fullBatch = 4 * oneFrame
+	// shortFrame is a batch for paths on which a full frame takes longer than slowly; the
+	// blocks of transport/ibb become shorter there, too.
+	shortFrame = 3072 - recordOverhead
+	slowly     = 250 * time.Millisecond
 	// leastRoom is the room in a batch below which no frame of data is begun.
 	leastRoom = 256
 	// quickly is how long a batch may take to leave if the next one shall be larger.

@@ -118,7 +118,11 @@ type opener func(t *testing.T, a, b net.Conn, count int) (from, to []net.Conn)
 // loaded measures round trips of few octets while bulk streams run both ways, in the
 // time of one frame.
 func loaded(t *testing.T, open opener, rate, bulk int) (trips []float64, moved int) {
-	const block, pings = 4096, 15
+	const pings = 15
+	block := oneFrame + recordOverhead
+	if time.Duration(block)*time.Second/time.Duration(rate) > slowly {
+		block = shortFrame + recordOverhead // so does transport/ibb
+	}
 	up, down := newLink(rate, block, block), newLink(rate, block, block)
 	var work sync.WaitGroup
 	defer work.Wait()

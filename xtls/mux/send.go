@@ -29,9 +29,12 @@ func (s *Session) send() {
 }
 
 // nextLimit is how much the next batch may hold: one frame, unless full batches leave
-// so quickly that nobody would notice to have waited for one.
+// so quickly that nobody would notice to have waited for one, or so slowly that everybody
+// does.
 func nextLimit(limit, size int, took time.Duration) int {
 	switch {
+	case took > slowly:
+		return shortFrame
 	case took > quickly:
 		return oneFrame
 	case size > limit-leastRoom:

@@ -151,6 +151,8 @@ func TestNextLimit(t *testing.T) {
 		{fullBatch, fullBatch, quickly, fullBatch},
 		{fullBatch, fullBatch, quickly + 1, oneFrame},
 		{fullBatch, 100, quickly + 1, oneFrame},
+		{oneFrame, oneFrame, slowly + 1, shortFrame},
+		{shortFrame, shortFrame, slowly, oneFrame},
 	} {
 		if got := nextLimit(tt.limit, tt.size, tt.took); got != tt.want {
 			t.Errorf("nextLimit(%d, %d, %v) = %d, want %d", tt.limit, tt.size, tt.took, got, tt.want)
