@@ -195,7 +195,7 @@ func (s *Session) Ping(ctx context.Context) error {
 
 // Recv returns the peer's next action: session-accept, security-info,
 // transport-info, transport-replace, -accept or -reject, with one content, in
-// the order of arrival. It has been acknowledged. What arrived before the end of
+// the order of arrival. It has been acknowledged. What arrived before the peer ended
 // the session is returned first; then the error is an *[EndError].
 func (s *Session) Recv(ctx context.Context) (*Message, error) {
 	for {

@@ -29,3 +29,20 @@ func TestPayloadBeforeFailure(t *testing.T) {
 		}
 	}
 }
+
+// TestAwait: what came before the end of the session is taken.
+func TestAwait(t *testing.T) {
+	tun := &tunnel{}
+	tun.ctx, tun.cancel = context.WithCancelCause(t.Context())
+	tun.cancel(errPeerDone)
+	c := make(chan int, 1)
+	for range 100 {
+		c <- 1
+		if v, err := await(t.Context(), tun, c); v != 1 || err != nil {
+			t.Fatalf("got %d, %v", v, err)
+		}
+	}
+	if v, err := await(t.Context(), tun, c); v != 0 || !errors.Is(err, errPeerDone) {
+		t.Errorf("then %d, %v", v, err)
+	}
+}

@@ -128,6 +128,9 @@ func (t *tunnel) receive() {
 		if err == nil {
 			err = t.take(m)
 		}
+		if end := (*jingle.EndError)(nil); errors.As(err, &end) {
+			err = endError(end) // it ended while take answered
+		}
 		if err != nil {
 			t.hangUp(err)
 			t.terminate(reasonFor(err)) // nothing happens if it has ended already
@@ -461,14 +464,21 @@ func endError(err error) error {
 	}
 }
 
-// await waits for a value while neither ctx nor the session ends.
+// await waits for a value while neither ctx nor the session ends. What came before the end
+// counts.
 func await[T any](ctx context.Context, t *tunnel, c <-chan T) (v T, err error) {
 	select {
 	case v = <-c:
 		return v, nil
 	case <-t.ctx.Done():
-		return v, context.Cause(t.ctx)
+		err = context.Cause(t.ctx)
 	case <-ctx.Done():
-		return v, context.Cause(ctx)
+		err = context.Cause(ctx)
+	}
+	select {
+	case v = <-c:
+		return v, nil
+	default:
+		return v, err
 	}
 }

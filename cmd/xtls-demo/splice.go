@@ -74,6 +74,13 @@ func splice(ctx context.Context, t tunnelEnd, l localEnd) (traffic, error) {
 			err = context.Cause(ctx)
 		}
 	}
+	if gone && up == nil {
+		select {
+		case f := <-ups: // it has failed before
+			up = &f
+		default:
+		}
+	}
 	if err == nil && up != nil {
 		err = up.tunnel
 	}

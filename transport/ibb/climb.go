@@ -11,7 +11,7 @@ import (
 
 // A stage is what a controller is doing.
 //
-//	starting --no growth--> holding --surge of a round trip--> draining
+//	starting --no growth--> holding --surge of round trips---> draining
 //	   ^                    |     ^                               |
 //	   | much better  trial |     | result                        |
 //	   |                    v     |                               |
@@ -42,7 +42,7 @@ const (
 	// cheap and dear are what a larger window must bring, as exponents: the rate must be better
 	// by the ratio of the windows to this power. A path that is not full has 1, a full one 0, a
 	// server that suffers when pushed less than 0.
-	cheap = 0.1
+	cheap = 0.05
 	dear  = 0.15
 
 	// free is what a path that is not nearly full has.
@@ -70,8 +70,9 @@ const (
 	// leastTrialChunk is the smallest size tried, in octets.
 	leastTrialChunk = 1024
 
-	// A size that was worse is tried again after sizePause, then twice that, up to mostSizePause.
-	sizePause     = 30 * time.Second
+	// A size that was worse, by measurement or by chance, is tried again after sizePause, then twice
+	// that, up to mostSizePause; the one before one that was better after four times as long.
+	sizePause     = 2 * time.Second
 	mostSizePause = 10 * time.Minute
 
 	// longestChunk is how much of the path's time a block larger than startChunk may take.
@@ -259,8 +260,10 @@ func (c *controller) hold(now time.Duration, before setting) {
 	switch {
 	case c.cur.chunk > startChunk && !c.messages && float64(unit) > c.cur.rate*longestChunk.Seconds():
 		c.cut(startChunk)
-	case c.cur.chunk > slowChunk && !c.messages && float64(unit) > c.cur.rate*slowBlock.Seconds():
-		c.cut(slowChunk)
+	case c.cur.chunk > slowChunk && !c.messages && c.raise.last > 0 && float64(unit) > c.cur.rate*slowBlock.Seconds():
+		c.cut(slowChunk) // a larger window was tried in vain: it is the path that is slow
+	case c.cur.chunk == slowChunk && c.maxChunk > slowChunk && !c.messages && float64(weight(startChunk)) < c.cur.rate*slowBlock.Seconds()/2:
+		c.cut(min(startChunk, c.maxChunk))
 	case c.cur.window > unit && (c.queued() && c.lower.left <= 0 || now-c.lowered > refresh):
 		c.lowered = now
 		c.try(lowering, c.cur.chunk, c.smallerWindow())
@@ -273,7 +276,7 @@ func (c *controller) hold(now time.Duration, before setting) {
 	}
 }
 
-// cut makes the blocks smaller because of the time that they take.
+// cut makes the blocks smaller, or larger again, because of the time that they take.
 func (c *controller) cut(chunk int) {
 	c.cur = setting{chunk: chunk, window: c.cur.window}
 	c.setWindow(c.cur.window)
@@ -336,7 +339,7 @@ func (c *controller) resized(now time.Duration) {
 	if c.cur.chunk < c.kept.chunk {
 		back, on = on, back
 	}
-	*back, *on = retry{}, retry{}
+	*back, *on = retry{last: 2 * sizePause}, retry{}
 	back.fail(now)
 	c.raise, c.lower = backoff{}, backoff{}
 }

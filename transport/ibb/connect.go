@@ -124,6 +124,11 @@ func (c *Conn) accept(ctx context.Context, s transport.Signal) error {
 	case <-c.ready:
 		return nil
 	case <-ctx.Done():
+	}
+	select {
+	case <-c.ready: // before the end
+		return nil
+	default:
 		return context.Cause(ctx)
 	}
 }

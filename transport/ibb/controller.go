@@ -34,8 +34,8 @@ const (
 	idleRestart = 30 * time.Second
 	idleBlocks  = 4
 
-	// warmRounds is for how many round trips nothing is judged after idleTrial or more: TCP begins
-	// with a small window again (RFC 5681 §4.1).
+	// warmRounds is for how many round trips nothing is judged after idleTrial or more, unless it
+	// takes more than twice as long: TCP begins with a small window again (RFC 5681 §4.1).
 	warmRounds = 4
 )
 
@@ -188,7 +188,10 @@ func (c *controller) endIdle(now time.Duration) {
 		c.change(starting)
 	default:
 		c.abandonTrial()
-		c.warm = now + warmRounds*c.cur.least.get()
+		c.surging = 0
+		if c.cur.window > idleBlocks*c.cur.unit() {
+			c.warm = now + warmRounds*c.cur.least.get()
+		}
 	}
 }
 
@@ -204,13 +207,13 @@ func (c *controller) acked(now time.Duration, n int, s stamp) {
 	}
 	rtt := max(now-s.at, time.Microsecond)
 	c.pace = float64(c.delivered-s.delivered) / rtt.Seconds()
-	if n == c.cur.chunk || c.messages {
+	if (n == c.cur.chunk || c.messages) && c.stage != draining { // then all have a queue in them
 		c.cur.least.add(now, rtt)
 	}
 	switch {
 	case c.stage == draining:
 		c.drain(now)
-	case s.at < c.warm:
+	case s.at < c.warm && rtt < 2*warmRounds*c.cur.least.get()+surge:
 	case c.collapsed(now, rtt):
 		c.startDraining(now)
 	case !c.reading.settled:

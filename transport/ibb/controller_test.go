@@ -197,6 +197,33 @@ func TestControllerWhenTheRateChanges(t *testing.T) {
 			if most := 3*block + tt.rtt + 50*ms; then.worstDelay > most {
 				t.Errorf("the queue takes up to %v after %v, want %v; %v", then.worstDelay, tt.recovery, most, c)
 			}
+			if slow := tt.second < 17e3; (c.cur.chunk == slowChunk) != slow || c.cur.chunk < slowChunk {
+				t.Errorf("settled at %v", c)
+			}
+		})
+	}
+}
+
+// TestControllerWhenTheRateChangesInAPause: the first answers after it are not judged unless they
+// are very late.
+func TestControllerWhenTheRateChangesInAPause(t *testing.T) {
+	const pause = 8 * time.Second
+	for _, second := range []float64{10e3, 100e3, 5e6} {
+		t.Run(fmt.Sprintf("%.0f", second), func(t *testing.T) {
+			c := testController(4096)
+			const at = 10 * time.Second
+			p := &path{service: changing(5e6, second, at), rtt: 50 * ms}
+			p.ready = func(now time.Duration) bool { return now < at || now >= at+pause }
+			p.run(c, at+pause)
+			p.run(c, 40*time.Second) // what leaves at once after the pause takes up to 27 s
+			then := p.run(c, 10*time.Second)
+			if share := then.rate() / capacity(second, p.rtt); share < 0.85 {
+				t.Errorf("share %.3f of the path; %v", share, c)
+			}
+			block := seconds(float64(weight(4096)) / second)
+			if most := 3*block + p.rtt + 50*ms; then.worstDelay > most {
+				t.Errorf("the queue takes up to %v, want %v; %v", then.worstDelay, most, c)
+			}
 		})
 	}
 }

@@ -129,15 +129,13 @@ func (c *controller) startDraining(now time.Duration) {
 	c.setWindow(c.cur.window / 2)
 	c.change(draining)
 	c.reading.start, c.reading.delivered = now, c.delivered
-	c.drain(now)
 }
 
 // drain ends when no more is in flight than the path needs at the rate it is emptied with.
 func (c *controller) drain(now time.Duration) {
-	if took := now - c.reading.start; took > 0 {
-		rate := float64(c.delivered-c.reading.delivered) / took.Seconds()
-		c.setWindow(min(c.cur.window, roundUp(rate*c.cur.least.get().Seconds(), c.cur.unit())))
-	}
+	took := max(now-c.reading.start, time.Microsecond)
+	rate := float64(c.delivered-c.reading.delivered) / took.Seconds()
+	c.setWindow(min(c.cur.window, roundUp(rate*c.cur.least.get().Seconds(), c.cur.unit())))
 	if c.inFlight <= c.cur.window {
 		c.forget()
 	}

@@ -99,13 +99,9 @@ func (x *Exchange) Request(ctx context.Context, typ stanza.IQType, to jid.JID, p
 		}
 		got <- a
 	})
-	select {
-	case a := <-got:
-		return tokenReader(a.tokens), a.err
-	case <-ctx.Done():
-		x.resolve(id, nil, ctx.Err())
-		return nil, context.Cause(ctx)
-	}
+	defer context.AfterFunc(ctx, func() { x.resolve(id, nil, context.Cause(ctx)) })()
+	a := <-got // the first of both
+	return tokenReader(a.tokens), a.err
 }
 
 // Go sends an IQ and returns; done is called once with the payload of the

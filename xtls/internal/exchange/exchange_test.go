@@ -291,6 +291,38 @@ func TestNoAnswer(t *testing.T) {
 	})
 }
 
+// TestFirstOutcome: what became of a request before its context ended is what it returns.
+func TestFirstOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		defer far.Close()
+		s, err := xmpp.NewSession(t.Context(), self.Domain(), self, near, xmpp.Secure|xmpp.Authn,
+			func(context.Context, *stream.Info, *stream.Info, *xmpp.Session, any) (xmpp.SessionState, io.ReadWriter, any, error) {
+				return xmpp.Ready, nil, nil, nil
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := errors.New("the first")
+		for range 100 { // a choice of select's would go wrong in one of them
+			x := exchange.New(s, silent, nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			returned := make(chan error, 1)
+			go func() {
+				_, err := x.Request(ctx, stanza.GetIQ, peer, []byte("<q/>"))
+				returned <- err
+			}()
+			synctest.Wait()
+			x.Close(first)
+			cancel()
+			if err := <-returned; !errors.Is(err, first) {
+				t.Fatalf("got %v, want %v", err, first)
+			}
+		}
+	})
+}
+
 // An output is the guard below a session.
 type output struct {
 	full bool
