@@ -53,7 +53,11 @@ Each --service joins tunnels for NAME with new TCP connections to HOST:PORT.
 --stdio joins tunnels without a name with standard input and output, one at a
 time. Everything else is declined, and so are, if --allow is given, all accounts
 not listed. Unknown keys are asked about on the terminal and refused without one;
-so are verifications that a peer wants.`,
+so are verifications that a peer wants.
+
+Peers find it because it is available. While no other client of yours is, a server
+hands it the messages that wait for you, and it throws them away. Where that matters,
+give it an account of its own.`,
 		Example: `  xtls-demo serve --service web=localhost:8080 --allow alice@example.org
   xtls-demo serve --stdio --once >received`,
 		Args:        argsBetween(0, 0),
