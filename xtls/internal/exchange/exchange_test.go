@@ -269,22 +269,29 @@ func TestPendingBound(t *testing.T) {
 	}
 }
 
+// silentSession is a session whose other end reads and says nothing.
+func silentSession(t *testing.T) *xmpp.Session {
+	t.Helper()
+	near, far := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	t.Cleanup(func() { _ = far.Close() })
+	s, err := xmpp.NewSession(t.Context(), self.Domain(), self, near, xmpp.Secure|xmpp.Authn,
+		func(context.Context, *stream.Info, *stream.Info, *xmpp.Session, any) (xmpp.SessionState, io.ReadWriter, any, error) {
+			return xmpp.Ready, nil, nil, nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // TestNoAnswer lets the time for an answer pass.
 func TestNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		go func() { _, _ = io.Copy(io.Discard, far) }()
-		s, err := xmpp.NewSession(t.Context(), self.Domain(), self, near, xmpp.Secure|xmpp.Authn,
-			func(context.Context, *stream.Info, *stream.Info, *xmpp.Session, any) (xmpp.SessionState, io.ReadWriter, any, error) {
-				return xmpp.Ready, nil, nil, nil
-			})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer far.Close()
+		s := silentSession(t)
 		x := exchange.New(s, silent, nil)
 		start := time.Now()
-		_, err = x.Request(t.Context(), stanza.GetIQ, peer, []byte("<q/>"))
+		_, err := x.Request(t.Context(), stanza.GetIQ, peer, []byte("<q/>"))
 		if !errors.Is(err, exchange.ErrNoAnswer) || time.Since(start) != exchange.AnswerTime {
 			t.Errorf("after %v: %v, want ErrNoAnswer after %v", time.Since(start), err, exchange.AnswerTime)
 		}
@@ -294,16 +301,7 @@ func TestNoAnswer(t *testing.T) {
 // TestFirstOutcome: what became of a request before its context ended is what it returns.
 func TestFirstOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		go func() { _, _ = io.Copy(io.Discard, far) }()
-		defer far.Close()
-		s, err := xmpp.NewSession(t.Context(), self.Domain(), self, near, xmpp.Secure|xmpp.Authn,
-			func(context.Context, *stream.Info, *stream.Info, *xmpp.Session, any) (xmpp.SessionState, io.ReadWriter, any, error) {
-				return xmpp.Ready, nil, nil, nil
-			})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := silentSession(t)
 		first := errors.New("the first")
 		for range 100 { // a choice of select's would go wrong in one of them
 			x := exchange.New(s, silent, nil)
