@@ -119,10 +119,7 @@ func (c *Client) initiateError(ctx context.Context, peer jid.JID, err error) err
 	if errors.Is(err, jingle.ErrTieBreak) {
 		return fmt.Errorf("%w: it was dialling at the same time", ErrDeclined)
 	}
-	var end *jingle.EndError
-	if errors.As(err, &end) {
-		return endError(end) // the peer's session-terminate was faster than its acknowledgement
-	}
+	err = translateEnd(err) // the peer's session-terminate may be faster than its acknowledgement
 	var refused stanza.Error
 	if !errors.As(err, &refused) {
 		return err

@@ -126,10 +126,7 @@ func (t *tunnel) receive() {
 	for {
 		m, err := t.next()
 		if err == nil {
-			err = t.take(m)
-		}
-		if end := (*jingle.EndError)(nil); errors.As(err, &end) {
-			err = endError(end) // it ended while take answered
+			err = translateEnd(t.take(m)) // it may end while take answers
 		}
 		if err != nil {
 			t.hangUp(err)
@@ -462,6 +459,15 @@ func endError(err error) error {
 	default:
 		return fmt.Errorf("%w: the peer ended the session (%s)", ErrLost, end.Reason)
 	}
+}
+
+// translateEnd returns err or, if that is the end of the Jingle session, what it means.
+func translateEnd(err error) error {
+	var end *jingle.EndError
+	if errors.As(err, &end) {
+		return endError(end)
+	}
+	return err
 }
 
 // await waits for a value while neither ctx nor the session ends. What came before the end

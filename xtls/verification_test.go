@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"example.org/xtls/fingerprint"
+	"example.org/xtls/jingle"
 	"example.org/xtls/sas"
 	"example.org/xtls/xtls"
 	"example.org/xtls/xtls/xtlstest"
@@ -226,6 +228,23 @@ func shadow(t *testing.T, s *xtlstest.Server, account, name string, as, toward j
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// TestVerifyEnds: a run that could not send any more because the peer has ended the session for
+// security is an alarm, also before anybody else has noticed.
+func TestVerifyEnds(t *testing.T) {
+	alice, bob := people(t, func(_ *xtlstest.Server, a, _ *xtls.Config) {
+		a.Verify = func(_ context.Context, v *xtls.Verification) (xtls.Level, error) {
+			if v.Live {
+				return xtls.LevelNone, fmt.Errorf("sending: %w", &jingle.EndError{Reason: jingle.ReasonSecurityError, Remote: true})
+			}
+			return xtls.LevelServerVouched, nil
+		}
+	})
+	a, _ := xtlstest.Tunnel(t, alice, bob)
+	if _, err := a.Verify(t.Context()); !errors.Is(err, xtls.ErrPeerAlarm) {
+		t.Errorf("Verify: %v, want ErrPeerAlarm", err)
+	}
 }
 
 // TestVerifyLive verifies on a tunnel that carries data.

@@ -262,9 +262,7 @@ func (t *tunnel) verifyLive(ctx context.Context) error {
 	defer cancel(nil)
 	defer context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })()
 	level, err := t.callVerify(ctx, v)
-	if end := (*jingle.EndError)(nil); errors.As(err, &end) {
-		err = endError(end) // receive is about to find out
-	}
+	err = translateEnd(err) // which receive is about to find out
 	if isAlarm(err) {
 		t.hangUp(err)
 		t.terminate(jingle.ReasonSecurityError)

@@ -76,8 +76,8 @@
 //
 // A server without limits carries what its ways of reading and writing allow, which no formula
 // tells: Prosody slows down when it is pushed and suffers from blocks of 8192 octets, ejabberd
-// becomes faster with each doubling of either. One to four blocks of 4096 octets are found for
-// the former, the largest blocks for the latter.
+// becomes faster with each doubling of either. A few blocks of 4096 octets are found for the
+// former, large blocks for the latter.
 //
 // The streams of one session together have at most 900 blocks unacknowledged, see
 // [MaxUnanswered]. If the session takes no more nevertheless, its answer is one of type wait and

@@ -69,14 +69,7 @@ func sessionOver(t *testing.T, out exchange.Output, opts ...mux.Option) (*exchan
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := xmpp.NewSession(t.Context(), self.Domain(), self, near, xmpp.Secure|xmpp.Authn,
-		func(_ context.Context, in, _ *stream.Info, _ *xmpp.Session, _ any) (xmpp.SessionState, io.ReadWriter, any, error) {
-			in.XMLNS = stanza.NSClient
-			return xmpp.Ready, nil, nil, nil
-		})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := readySession(t, near)
 	x := exchange.New(s, silent, out)
 	w := &wire{t: t, conn: far, r: bufio.NewReader(far), served: make(chan error, 1)}
 	m := mux.New(stanza.NSClient, append(opts, x.Handle())...)
@@ -269,14 +262,12 @@ func TestPendingBound(t *testing.T) {
 	}
 }
 
-// silentSession is a session whose other end reads and says nothing.
-func silentSession(t *testing.T) *xmpp.Session {
+// readySession is a session over conn as it is after the login.
+func readySession(t *testing.T, conn io.ReadWriter) *xmpp.Session {
 	t.Helper()
-	near, far := net.Pipe()
-	go func() { _, _ = io.Copy(io.Discard, far) }()
-	t.Cleanup(func() { _ = far.Close() })
-	s, err := xmpp.NewSession(t.Context(), self.Domain(), self, near, xmpp.Secure|xmpp.Authn,
-		func(context.Context, *stream.Info, *stream.Info, *xmpp.Session, any) (xmpp.SessionState, io.ReadWriter, any, error) {
+	s, err := xmpp.NewSession(t.Context(), self.Domain(), self, conn, xmpp.Secure|xmpp.Authn,
+		func(_ context.Context, in, _ *stream.Info, _ *xmpp.Session, _ any) (xmpp.SessionState, io.ReadWriter, any, error) {
+			in.XMLNS = stanza.NSClient
 			return xmpp.Ready, nil, nil, nil
 		})
 	if err != nil {
@@ -288,7 +279,10 @@ func silentSession(t *testing.T) *xmpp.Session {
 // TestNoAnswer lets the time for an answer pass.
 func TestNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := silentSession(t)
+		near, far := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		defer far.Close()
+		s := readySession(t, near)
 		x := exchange.New(s, silent, nil)
 		start := time.Now()
 		_, err := x.Request(t.Context(), stanza.GetIQ, peer, []byte("<q/>"))
@@ -298,27 +292,36 @@ func TestNoAnswer(t *testing.T) {
 	})
 }
 
-// TestFirstOutcome: what became of a request before its context ended is what it returns.
+// A hookedConn calls a function once something has been written.
+type hookedConn struct {
+	net.Conn
+	written func()
+}
+
+func (c *hookedConn) Write(p []byte) (int, error) {
+	c.written()
+	return len(p), nil
+}
+
+// TestFirstOutcome: what became of a request before its context ended is what it returns, also
+// if both have happened before the request begins to wait.
 func TestFirstOutcome(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := silentSession(t)
-		first := errors.New("the first")
-		for range 100 { // a choice of select's would go wrong in one of them
-			x := exchange.New(s, silent, nil)
-			ctx, cancel := context.WithCancel(t.Context())
-			returned := make(chan error, 1)
-			go func() {
-				_, err := x.Request(ctx, stanza.GetIQ, peer, []byte("<q/>"))
-				returned <- err
-			}()
-			synctest.Wait()
+	near, far := net.Pipe()
+	defer far.Close()
+	conn := &hookedConn{near, func() {}}
+	s := readySession(t, conn)
+	first := errors.New("the first")
+	for range 100 { // a choice of select's would go wrong in one of them
+		x := exchange.New(s, silent, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		conn.written = func() {
 			x.Close(first)
 			cancel()
-			if err := <-returned; !errors.Is(err, first) {
-				t.Fatalf("got %v, want %v", err, first)
-			}
 		}
-	})
+		if _, err := x.Request(ctx, stanza.GetIQ, peer, []byte("<q/>")); !errors.Is(err, first) {
+			t.Fatalf("got %v, want %v", err, first)
+		}
+	}
 }
 
 // An output is the guard below a session.
