@@ -21,6 +21,9 @@ const (
 	// verifyService is the name of the service that every serve has: a tunnel to
 	// verify on, which carries nothing.
 	verifyService = "verify"
+
+	// holdTime bounds how long the end of the session may come after that of the data.
+	holdTime = 10 * time.Second
 	// telephoneTime is the default of --timeout where somebody may be asked: people
 	// telephone.
 	telephoneTime = 12 * time.Minute
@@ -125,8 +128,18 @@ func (h *host) hold(ctx context.Context, o *xtls.Offer) {
 		return
 	}
 	r, w := io.Pipe()
+	// The end of the data may come by another way than the stanzas before the end of the
+	// session, of which a verification here may still need the last.
+	end := func() error {
+		select {
+		case <-conn.Done():
+		case <-ctx.Done():
+		case <-time.After(holdTime):
+		}
+		return w.Close()
+	}
 	n, err := splice(ctx, conn, localEnd{
-		in: r, out: noData{}, endOut: w.Close,
+		in: r, out: noData{}, endOut: end,
 		stop: func() { _ = r.CloseWithError(errStopped) },
 	})
 	h.a.tunnelClosed(conn.State(), n, err)
