@@ -25,6 +25,9 @@
 // peer's own, unauthenticated, close is [ErrClosedByPeer]; everything else is another error.
 // Only an end that was authenticated inside the carrier is an end.
 //
+// A carrier whose two directions end apart has a method CloseWrite as well: who knows from
+// elsewhere that the peer has closed calls it, and reads what is still under way.
+//
 // Close of a carrier may wait, for a bounded time, until what was written has gone out.
 // [Conn.Abort] gives a carrier up at once.
 package transport

@@ -125,6 +125,43 @@ func TestCloseDelivers(t *testing.T) {
 	}
 }
 
+// TestCloseDeliversLate closes a tunnel whose other end reads nothing until this one has left
+// altogether, and writes in between: what was closed in order is read to the end even so.
+func TestCloseDeliversLate(t *testing.T) {
+	for _, path := range []xtls.Path{xtls.PathRelay, xtls.PathDirect} {
+		t.Run(path.String(), func(t *testing.T) {
+			t.Parallel()
+			s := xtlstest.NewServer(t, xtlstest.Config{})
+			aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
+			aCfg.Path, bCfg.Path = path, path
+			pin(t, aCfg.Trust, "bob@localhost", keyOf(bCfg), fingerprint.LevelPinned)
+			pin(t, bCfg.Trust, "alice@localhost", keyOf(aCfg), fingerprint.LevelPinned)
+			alice, bob := xtlstest.NewClient(t, s, "alice", aCfg), xtlstest.NewClient(t, s, "bob", bCfg)
+			a, b := xtlstest.Tunnel(t, alice, bob)
+			says := aliceSays[:lateSize]
+			if _, err := a.Write(says); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(a.Close(), alice.Close()); err != nil {
+				t.Fatal(err)
+			}
+			<-b.Done()
+			if _, err := b.Write([]byte("too late")); !errors.Is(err, xtls.ErrLost) {
+				t.Errorf("Write = %v, want ErrLost", err)
+			}
+			got, err := io.ReadAll(b)
+			if err != nil || !bytes.Equal(got, says) {
+				t.Errorf("read %d octets of %d, %v", len(got), len(says), err)
+			}
+			_ = b.Close()
+		})
+	}
+}
+
+// lateSize is more than what a system takes for a reader that does not read, and less than what
+// Write may leave to the systems in between.
+const lateSize = 128 << 10
+
 // A script is what a peer with a defect does in one session.
 type script struct {
 	*rawPeer

@@ -31,6 +31,7 @@ type watched struct {
 	closeErr error // of the first Close
 	closed   bool
 	end      *time.Timer // of awaitEnd
+	endErr   error       // what it was called with
 }
 
 // Read reads and notes it.
@@ -46,6 +47,13 @@ func (c *watched) Read(p []byte) (int, error) {
 func (c *watched) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.note(n, err)
+	if err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.endErr != nil {
+			err = c.endErr
+		}
+	}
 	return n, err
 }
 
@@ -59,10 +67,16 @@ func (c *watched) note(n int, err error) {
 }
 
 // awaitEnd lets what is under way arrive. The carrier is aborted because of err when
-// somebody has waited in vain for endTime; a reader that takes its time has it.
+// somebody has waited in vain for endTime; a reader that takes its time has it. Nothing is
+// written any more: nobody would read it, and if the peer has left it would be answered by a
+// reset, which takes what is under way with it.
 func (c *watched) awaitEnd(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.endErr = err
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // fails if it has ended
+	}
 	c.end = time.AfterFunc(endTime, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -28,7 +28,8 @@ func TestConformance(t *testing.T) {
 	t.Run("Padded", func(t *testing.T) {
 		transporttest.Conformance(t, func(t *testing.T) transporttest.Ends {
 			r := newRig(t, false, true)
-			newRelay(t, proxyJID, r.a, r.b).withholds = true
+			relay := newRelay(t, proxyJID, r.a, r.b)
+			relay.withholds, relay.cuts = true, true
 			return r.ends()
 		})
 	})

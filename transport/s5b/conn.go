@@ -46,6 +46,7 @@ type carrier struct {
 
 	mu     sync.Mutex // protects the fields below and the setting of deadlines
 	closed bool       // Close was called
+	half   bool       // CloseWrite was called
 	err    error      // why the carrier ended, nil while it lives
 }
 
@@ -103,7 +104,7 @@ func (c *carrier) Write(b []byte) (int, error) {
 func (c *carrier) state() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed || c.half {
 		return net.ErrClosed
 	}
 	return c.err
@@ -133,6 +134,21 @@ func (c *carrier) ended(err error) error {
 	}
 	c.t.logf("%s carrier from %v to %v ended: %v", c.path, c.LocalAddr(), c.RemoteAddr(), c.err)
 	return c.err
+}
+
+// CloseWrite ends what is written, nothing is from then on. A relay is not told: it would end both
+// directions.
+func (c *carrier) CloseWrite() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
+	}
+	c.half = true
+	if c.path == transport.Relay {
+		return nil
+	}
+	return c.tcp.CloseWrite()
 }
 
 // Close ends the carrier. It returns at once; what Write accepted still goes out, for at most 5

@@ -67,6 +67,31 @@ func TestCloseDelivers(t *testing.T) {
 	}
 }
 
+// TestCloseWrite: the peer reads the end, and this end reads on.
+func TestCloseWrite(t *testing.T) {
+	c, _, y := newDirect(t)
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Write = %v", err)
+	}
+	if got, err := io.ReadAll(y); len(got) != 0 || err != nil {
+		t.Errorf("the peer reads %q, %v", got, err)
+	}
+	_, werr := y.Write([]byte("more"))
+	_ = y.CloseWrite()
+	if got, err := io.ReadAll(c); string(got) != "more" || err != transport.ErrClosedByPeer || werr != nil {
+		t.Errorf("Read = %q, %v; %v", got, err, werr)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := c.CloseWrite(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("CloseWrite after Close = %v", err)
+	}
+}
+
 // TestSessionEnds: Transport.Close ends carriers with an error of its own.
 func TestSessionEnds(t *testing.T) {
 	c, tr, y := newDirect(t)

@@ -74,9 +74,14 @@
 //	<transport xmlns='urn:xmpp:jingle:transports:s5b:1' xmlns:x='urn:xmpp:xtls:1' sid='…' x:pad='1'>
 //
 // Then what goes through a proxy is cut into frames of two octets of length, big-endian, and that
-// many octets. A length of 0 is padding. It is sent when nothing was written for 2 ms, and again
-// ten times later each, up to 20 s: one that merges with the end of the burst is kept with it.
-// Direct connections are never framed, and with a stranger nothing is.
+// many octets, 65534 at the most. A length of 0 is padding. It is sent when nothing was written for
+// 2 ms, and again ten times later each, up to 20 s: one that merges with the end of the burst is kept
+// with it. Direct connections are never framed, and with a stranger nothing is.
+//
+// A length of 65535 is the end: its sender has closed and reads nothing more. When one end of a
+// connection goes, proxies cut the other one, with what they still have for it if anything else
+// comes from there. So who closes stays, for 5 seconds at the most, until the other end has read the
+// end and goes, or has closed as well.
 //
 // # Carriers
 //

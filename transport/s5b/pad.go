@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -19,8 +20,11 @@ import (
 
 const (
 	// padHeader is the length of a frame's header, maxFrame the most octets that follow one.
+	// endFrame stands where a length would: its sender has closed, reads nothing more, and there
+	// will be no other frame.
 	padHeader = 2
-	maxFrame  = 1<<16 - 1
+	maxFrame  = endFrame - 1
+	endFrame  = 1<<16 - 1
 
 	// padFirst is how long after a Write the first padding goes out, padStep how many times later
 	// each further one, padCount how many there are. A padding that overtakes nothing merges
@@ -39,13 +43,16 @@ const (
 
 // A padded carrier frames what goes over a relay (see the package comment) so that it can follow a
 // burst by octets that mean nothing: a relay that holds the end of a burst back until more comes
-// would hold it back for ever if the other end has to answer first.
+// would hold it back for ever if the other end has to answer first. The end is a frame as well:
+// that of the connection takes with it what the relay still has for the other end.
 type padded struct {
 	*carrier
 
-	inMu sync.Mutex // protects the two below
-	in   *bufio.Reader
-	left int // octets of the frame at hand that were not read
+	inMu     sync.Mutex // protects the fields below
+	in       *bufio.Reader
+	left     int  // octets of the frame at hand that were not read
+	end      bool // the peer has said that it is the end
+	draining bool // what comes is thrown away, this end has closed
 
 	// writeMu protects the two below, and lets one at a time write.
 	writeMu sync.Mutex
@@ -62,8 +69,15 @@ type padded struct {
 }
 
 func newPadded(c *carrier) *padded {
-	return &padded{carrier: c, in: bufio.NewReaderSize(c, padBuffer)}
+	p := &padded{carrier: c}
+	p.in = bufio.NewReaderSize(readerFunc(p.receive), padBuffer)
+	return p
 }
+
+// A readerFunc is an [io.Reader].
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 var _ transport.Conn = (*padded)(nil)
 
@@ -77,17 +91,42 @@ func (p *padded) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	for p.left == 0 {
-		head, err := p.in.Peek(padHeader) // after a missed deadline what came is still there
-		if err != nil {
-			return 0, err
-		}
-		p.left = int(binary.BigEndian.Uint16(head))
-		_, _ = p.in.Discard(padHeader) // it was there
+	if err := p.next(); err != nil {
+		return 0, err
 	}
 	n, err := p.in.Read(b[:min(len(b), p.left)])
 	p.left -= n
 	return n, err
+}
+
+// next reads headers until there is something to read of a frame.
+func (p *padded) next() error {
+	for p.left == 0 {
+		if p.end {
+			return p.ended(io.EOF)
+		}
+		head, err := p.in.Peek(padHeader) // after a missed deadline what came is still there
+		if err != nil {
+			return err
+		}
+		n := int(binary.BigEndian.Uint16(head))
+		_, _ = p.in.Discard(padHeader) // it was there
+		if n != endFrame {
+			p.left = n
+			continue
+		}
+		p.end = true
+		_ = p.tcp.CloseWrite() // the peer waits for it, and reads nothing before
+	}
+	return nil
+}
+
+// receive reads from the socket.
+func (p *padded) receive(b []byte) (int, error) {
+	if p.draining {
+		return p.tcp.Read(b)
+	}
+	return p.carrier.Read(b)
 }
 
 // Write frames b. After a missed deadline a frame that has begun counts as written and the rest of
@@ -244,11 +283,44 @@ func (p *padded) Close() error {
 	p.closed = true
 	p.stopLocked()
 	p.deadlineMu.Unlock()
-	err := p.carrier.close(func() {
-		p.writeMu.Lock()
-		defer p.writeMu.Unlock()
-		_, _ = p.tcp.Write(p.rest) // nobody is left to be told
-	})
+	err := p.carrier.close(p.goodbye)
 	p.pads.Wait()
 	return err
+}
+
+// goodbye says that it is the end and stays until the peer has said so too, or has gone, which it
+// does when it has everything.
+func (p *padded) goodbye() {
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		p.drain()
+	}()
+	defer func() { <-drained }()
+	p.writeMu.Lock()
+	defer p.writeMu.Unlock()
+	_, err := p.tcp.Write(binary.BigEndian.AppendUint16(p.rest, endFrame))
+	for wait := padFirst; err == nil; wait *= padStep {
+		select {
+		case <-drained:
+			return
+		case <-time.After(wait):
+		}
+		_, err = p.tcp.Write([]byte{0, 0})
+	}
+}
+
+// drain throws away what comes until the peer has closed.
+func (p *padded) drain() {
+	p.inMu.Lock()
+	defer p.inMu.Unlock()
+	p.draining = true
+	for left := lingerOctets; left > 0 && p.next() == nil; {
+		n, err := p.in.Discard(p.left)
+		if err != nil {
+			return
+		}
+		p.left -= n
+		left -= n
+	}
 }

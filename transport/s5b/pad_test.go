@@ -47,7 +47,8 @@ func newPaddedPair(t testing.TB) (*padded, *net.TCPConn) {
 		t.Fatal(err)
 	}
 	p := newPadded(c)
-	t.Cleanup(func() { _ = p.Close() })
+	_ = p.SetDeadline(time.Now().Add(patience))
+	t.Cleanup(func() { _ = y.Close(); _ = p.Close() })
 	return p, y
 }
 
@@ -84,7 +85,7 @@ func TestPadWire(t *testing.T) {
 		t.Fatal(err)
 	}
 	big := read(2 + maxFrame + 2 + 1)
-	if big[:2] != "\xff\xff" || big[2+maxFrame:][:2] != "\x00\x01" {
+	if big[:2] != "\xff\xfe" || big[2+maxFrame:][:2] != "\x00\x01" {
 		t.Errorf("headers %x and %x", big[:2], big[2+maxFrame:][:2])
 	}
 	if got := read(2); got != "\x00\x00" {
@@ -172,7 +173,81 @@ func TestPadWithheld(t *testing.T) {
 	}
 }
 
-// TestPadClose: Close ends padding and finishes what was begun.
+// TestPadCut: a relay that cuts both ways when one end has gone cuts nothing that was written: who
+// closes first stays until the other has it, or has closed as well.
+func TestPadCut(t *testing.T) {
+	sent := make([]byte, 4<<20)
+	_, _ = rand.Read(sent)
+	r := newRig(t, false, true)
+	relay := newRelay(t, proxyJID, r.a, r.b)
+	relay.withholds, relay.cuts = true, true
+	a, b := r.connect(t)
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := a.Write(sent)
+		wrote <- errors.Join(err, a.Close())
+	}()
+	var got bytes.Buffer
+	var err error
+	for err == nil {
+		if _, err := b.Write([]byte("x")); err != nil { // which would find a connection that was cut
+			t.Fatalf("Write after %d of %d octets were read: %v", got.Len(), len(sent), err)
+		}
+		_, err = io.CopyN(&got, b, 4096)
+	}
+	if !bytes.Equal(got.Bytes(), sent) || err != transport.ErrClosedByPeer {
+		t.Errorf("%d of %d octets, %v", got.Len(), len(sent), err)
+	}
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPadEnd: Read finds the end that the peer said, drops what follows, and says by the end of the
+// connection that it has all of it.
+func TestPadEnd(t *testing.T) {
+	p, y := newPaddedPair(t)
+	if _, err := y.Write([]byte("\x00\x03bye\x00\x00\xff\xff\x00\x04more")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(p); string(got) != "bye" || err != transport.ErrClosedByPeer {
+		t.Errorf("Read = %q, %v", got, err)
+	}
+	if n, err := p.Read(make([]byte, 1)); n != 0 || err != transport.ErrClosedByPeer {
+		t.Errorf("Read after the end = %d, %v", n, err)
+	}
+	if n, err := p.Write([]byte("x")); n != 0 || err != transport.ErrClosedByPeer {
+		t.Errorf("Write after the end = %d, %v", n, err)
+	}
+	if got, err := io.ReadAll(y); len(got) != 0 || err != nil {
+		t.Errorf("the peer reads %q, %v", got, err)
+	}
+}
+
+// TestPadCloseWrite: nothing is padded any more, and the connection stays.
+func TestPadCloseWrite(t *testing.T) {
+	p, y := newPaddedPair(t)
+	if _, err := p.Write([]byte("bye")); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	p.pads.Wait()
+	if _, err := y.Write([]byte("\x00\x04more\xff\xff")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(p); string(got) != "more" || err != transport.ErrClosedByPeer {
+		t.Errorf("Read = %q, %v", got, err)
+	}
+	got, err := io.ReadAll(y)
+	if !bytes.HasPrefix(got, []byte("\x00\x03bye")) || len(got) >= 5+padCount*padHeader || err != nil {
+		t.Errorf("the peer reads %q, %v", got, err)
+	}
+}
+
+// TestPadClose: Close says that it is the end, and pads that as well. The connection stays until
+// the peer has closed too, whatever it was writing.
 func TestPadClose(t *testing.T) {
 	p, y := newPaddedPair(t)
 	if _, err := p.Write([]byte("bye")); err != nil {
@@ -181,9 +256,24 @@ func TestPadClose(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got, err := io.ReadAll(y)
-	if !bytes.HasPrefix(got, []byte("\x00\x03bye")) || len(bytes.Trim(got[5:], "\x00")) > 0 || err != nil {
-		t.Errorf("%q, %v", got, err)
+	var got []byte
+	for want := []byte("\x00\x03bye\xff\xff\x00\x00\x00\x00\x00\x00"); len(got) < len(want); {
+		frame := make([]byte, padHeader)
+		if _, err := io.ReadFull(y, frame); err != nil {
+			t.Fatalf("after %q: %v", got, err)
+		}
+		if len(got) == 5 && frame[1] == 0 {
+			continue // a padding of Write's
+		}
+		if frame[1] == 3 {
+			frame = append(frame, "bye"...)
+			if _, err := io.ReadFull(y, frame[padHeader:]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got = append(got, frame...); !bytes.HasPrefix(want, got) {
+			t.Fatalf("%q", got)
+		}
 	}
 	if err := p.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("second Close = %v", err)
@@ -191,11 +281,51 @@ func TestPadClose(t *testing.T) {
 	if err := p.SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("SetDeadline = %v", err)
 	}
+	if _, err := y.Write([]byte("\x00\x00\x00\x04more\xff\xff")); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(y); len(bytes.Trim(rest, "\x00")) > 0 || err != nil {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+// TestPadBothClose: two that close with much on its way to each other do not block each other, nor
+// the last frame that a deadline has cut.
+func TestPadBothClose(t *testing.T) {
+	x, y := tcpPair(t)
+	var ends [2]*padded
+	for i, tcp := range []*net.TCPConn{x, y} {
+		c, err := newTransport(t, newSession(alba)).newCarrier(tcp, transport.Relay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends[i] = newPadded(c)
+		_ = ends[i].SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		for err == nil { // until nothing moves
+			_, err = ends[i].Write(make([]byte, 100_000))
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal(err)
+		}
+	}
+	start := time.Now()
+	for _, p := range ends {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, p := range ends {
+		p.t.running.Wait()
+	}
+	if took := time.Since(start); took > closeLinger {
+		t.Errorf("%v until both had gone", took)
+	}
 }
 
 func FuzzPadRead(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x02he\x00\x00\x00\x01l"), 3)
-	f.Add([]byte("\xff\xffshort"), 1)
+	f.Add([]byte("\xff\xfeshort"), 1)
+	f.Add([]byte("\x00\x01a\xff\xff\x00\x01b"), 2)
 	tr, err := New(Config{Stanzas: newSession(alba)})
 	if err != nil {
 		f.Fatal(err)
@@ -226,7 +356,9 @@ func FuzzPadRead(f *testing.F) {
 		var want []byte
 		for in := wire; len(in) >= padHeader; {
 			n := int(in[0])<<8 + int(in[1])
-			in = in[padHeader:]
+			if in = in[padHeader:]; n == endFrame {
+				break
+			}
 			want = append(want, in[:min(n, len(in))]...)
 			in = in[min(n, len(in)):]
 		}

@@ -32,6 +32,7 @@ type relay struct {
 	running sync.WaitGroup
 
 	withholds bool // the end of each burst, as Prosody's does
+	cuts      bool // what it has for one end when the other has ended, as Prosody's does
 	refuse    bool // every activation
 	wrongAddr bool // names another port than its own
 
@@ -158,7 +159,11 @@ func (r *relay) activate(d string) error {
 // copy relays one way. If it withholds, the last octets of what was read at once, 4096 at the
 // most, wait for the next.
 func (r *relay) copy(to, from *net.TCPConn) {
-	defer to.CloseWrite()
+	end := to.CloseWrite
+	if r.cuts {
+		end = to.Close // which resets it, if there is something unread or more comes
+	}
+	defer func() { _ = end() }()
 	buf := make([]byte, 8192)
 	var held []byte
 	for {

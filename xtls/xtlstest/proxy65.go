@@ -280,14 +280,12 @@ func (p *proxy) activate(sid, requester, target string) stanza.Condition {
 	return ""
 }
 
-// relay copies one way, up to the end.
+// relay copies one way, up to the end, which is that of the other way as well: so do the
+// relays of Prosody and ejabberd. What to has sent and nobody has read then resets it.
 func relay(to, from *net.TCPConn) {
 	_ = errors.Join(to.SetDeadline(time.Time{}), from.SetDeadline(time.Time{})) // fail only if closed
-	_, err := io.Copy(to, from)
-	if err != nil {
-		_ = from.Close() // so that the other way ends too
-	}
-	_ = to.CloseWrite() // it may be closed
+	_, _ = io.Copy(to, from)
+	_ = to.Close() // it may be closed
 }
 
 // is reports whether a stanza is for the relay.
