@@ -39,6 +39,11 @@ const (
 	// worth having for little.
 	shortDelay = 20 * time.Millisecond
 
+	// shortQueue is a queue that is not worth a trial where blocks are larger than startChunk: a
+	// server that likes these finds more to do at a time when more is in flight, by less than what
+	// two readings differ.
+	shortQueue = 10 * time.Millisecond
+
 	// cheap and dear are what a larger window must bring, as exponents: the rate must be better
 	// by the ratio of the windows to this power. A path that is not full has 1, a full one 0, a
 	// server that suffers when pushed less than 0.
@@ -67,6 +72,10 @@ const (
 	// sizeGain is by how much another size of blocks must be better.
 	sizeGain = 1.1
 
+	// sizeStep is how many times as large, or as small, the next size is: less would make less of a
+	// difference than there is between two readings of the same setting.
+	sizeStep = 4
+
 	// leastTrialChunk is the smallest size tried, in octets.
 	leastTrialChunk = 1024
 
@@ -91,6 +100,7 @@ type climb struct {
 	raise, lower    backoff
 	raised          bool          // a larger window was tried and was no better
 	lowered         time.Duration // when a smaller window was tried last
+	tried           uint64        // weight acknowledged when the last trial began
 	larger, smaller retry         // sizes of blocks
 }
 
@@ -124,6 +134,7 @@ func (c *controller) try(s stage, chunk, window int) {
 	}
 	c.setWindow(window)
 	c.change(s)
+	c.tried = c.delivered
 }
 
 // abandonTrial ends a trial without a result.
@@ -264,13 +275,13 @@ func (c *controller) hold(now time.Duration, before setting) {
 		c.cut(slowChunk) // a larger window was tried in vain: it is the path that is slow
 	case c.cur.chunk == slowChunk && c.maxChunk > slowChunk && !c.messages && float64(weight(startChunk)) < c.cur.rate*slowBlock.Seconds()/2:
 		c.cut(min(startChunk, c.maxChunk))
+	case size > 0:
+		c.try(resizing, size, max(c.cur.window, weight(size)))
 	case c.cur.window > unit && (c.queued() && c.lower.left <= 0 || now-c.lowered > refresh):
 		c.lowered = now
 		c.try(lowering, c.cur.chunk, c.smallerWindow())
 	case c.cur.window+unit <= c.mostWindow() && c.raise.left <= 0:
 		c.try(raising, c.cur.chunk, c.largerWindow())
-	case size > 0:
-		c.try(resizing, size, max(c.cur.window, weight(size)))
 	default:
 		c.begin(now)
 	}
@@ -287,7 +298,11 @@ func (c *controller) cut(chunk int) {
 // for one, and what is that short is no queue.
 func (c *controller) queued() bool {
 	least := c.cur.least.get()
-	return c.cur.rtt > least*4/3+min(least/2, shortDelay)
+	short := least/3 + min(least/2, shortDelay)
+	if c.cur.chunk > startChunk {
+		short = max(short, shortQueue)
+	}
+	return c.cur.rtt > least+short
 }
 
 // smallerWindow is the one to try instead of that in use: what the path needs at its rate if
@@ -318,16 +333,16 @@ func (c *controller) largerWindow() int {
 // otherSize returns the size of blocks to try now, 0 for none: where the window has been found,
 // the path is so fast that nobody waits for a block, and the size was not worse a short while ago.
 func (c *controller) otherSize(now time.Duration) int {
-	if c.messages || !c.raised {
+	if c.messages || !c.raised && c.cur.window+c.cur.unit() <= c.mostWindow() {
 		return 0
 	}
 	chunk := c.cur.chunk
-	larger := min(2*chunk, c.maxChunk)
+	larger := min(sizeStep*chunk, c.maxChunk)
 	switch {
 	case larger > chunk && now >= c.larger.at && float64(weight(larger)) < c.cur.rate*longestChunk.Seconds()/2:
 		return larger
-	case chunk/2 >= leastTrialChunk && now >= c.smaller.at && float64(weight(chunk)) < c.cur.rate*longestChunk.Seconds()/2:
-		return chunk / 2
+	case chunk/sizeStep >= leastTrialChunk && now >= c.smaller.at && float64(weight(chunk)) < c.cur.rate*longestChunk.Seconds()/2:
+		return chunk / sizeStep
 	}
 	return 0
 }

@@ -163,8 +163,21 @@ func (c *controller) sent(now time.Duration, n int) stamp {
 	return s
 }
 
-// idle notes that a block could be sent now, if there were one: nothing was written, or the peer
-// gives no credit.
+// starved notes that a block could be sent now, if the peer gave credit for it. Its window grows
+// while it keeps up, but a trial may not wait for that: it goes on with what there is credit for.
+func (c *controller) starved(now time.Duration) {
+	trial := c.stage == raising || c.stage == resizing || c.stage == starting && c.kept.rate > 0
+	switch {
+	case !trial || c.reading.filled || c.delivered-c.tried < 2*uint64(c.cur.window):
+		c.idle(now)
+	case c.stage != resizing && c.inFlight <= c.kept.window:
+		c.giveUp(now)
+	default:
+		c.setWindow(c.inFlight)
+	}
+}
+
+// idle notes that a block could be sent now, if there were one.
 func (c *controller) idle(now time.Duration) {
 	if !c.idling {
 		c.idling, c.idleSince = true, now
@@ -246,6 +259,9 @@ func (c *controller) tooBig(n int) bool {
 	}
 	c.abandonTrial()
 	c.maxChunk = max(minChunk, n/2)
+	if n > c.cur.chunk {
+		c.maxChunk = min(c.maxChunk, c.cur.chunk) // it was on trial, and this one is known to pass
+	}
 	c.cur = setting{chunk: c.maxChunk, window: c.cur.window}
 	c.setWindow(c.cur.window)
 	c.forget()

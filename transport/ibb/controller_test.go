@@ -25,7 +25,7 @@ func capacity(rate float64, rtt time.Duration) float64 {
 	if rtt == 0 {
 		return rate * share
 	}
-	return min(rate, DefaultReceiveBuffer/rtt.Seconds()) * share
+	return min(rate, float64(min(DefaultReceiveBuffer, sessionBlocks*weight(4096)))/rtt.Seconds()) * share
 }
 
 // TestControllerOnLinks: on a path that has a rate and a round trip and nothing else most of the
@@ -38,7 +38,7 @@ func TestControllerOnLinks(t *testing.T) {
 				c := testController(4096)
 				p := &path{service: link(rate), rtt: rtt}
 				block := seconds(float64(weight(4096)) / rate)
-				start := p.run(c, 15*time.Second)
+				start := p.run(c, max(15*time.Second, 40*rtt))
 				if most := 3*block + 2*rtt; start.worstDelay > most {
 					t.Errorf("starting, the queue takes up to %v, want %v", start.worstDelay, most)
 				}
@@ -163,6 +163,49 @@ func TestControllerOnServers(t *testing.T) {
 				t.Errorf("settled at %v", c)
 			}
 		})
+	}
+}
+
+// TestControllerWithNoise: nor is it lost where two readings of one setting differ by as much as one
+// of two settings.
+func TestControllerWithNoise(t *testing.T) {
+	for name, tt := range map[string]struct {
+		server server
+		best   float64 // of its table
+	}{
+		"Prosody": {prosody, 10.6}, "Prosody, quick acknowledgements": {prosodyQuick, 9.9}, "ejabberd": {ejabberd, 112},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := testController(maxBlockSize)
+			p := &path{service: noisy(tt.server.service, 0.2)}
+			p.run(c, 3*time.Second)
+			for range 3 {
+				if then := p.run(c, 10*time.Second).rate() / 1e6; then < 0.75*tt.best {
+					t.Errorf("%.1f MB/s, the best is %.1f; %v", then, tt.best, c)
+				}
+			}
+		})
+	}
+}
+
+// TestControllerWithinCredit: where the peer takes less than the path, all of that is used, and a
+// window that it does not fill is no trial that goes on for ever: the size of blocks is found as well.
+func TestControllerWithinCredit(t *testing.T) {
+	for _, credit := range []int{300_000, 1 << 20, 3 << 20} {
+		for _, rtt := range []time.Duration{20 * ms, 100 * ms} {
+			t.Run(fmt.Sprintf("%d/%v", credit, rtt), func(t *testing.T) {
+				c := testController(maxBlockSize)
+				p := &path{service: ejabberd.service, rtt: rtt, credit: credit}
+				p.run(c, 5*time.Second)
+				then := p.run(c, 20*time.Second)
+				if share := then.rate() / min(90e6, float64(credit)/rtt.Seconds()); share < 0.75 {
+					t.Errorf("share %.3f of the credit with %v", share, c)
+				}
+				if credit >= 1<<20 && c.cur.chunk < 4*startChunk {
+					t.Errorf("settled at %v", c)
+				}
+			})
+		}
 	}
 }
 

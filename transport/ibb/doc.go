@@ -59,9 +59,10 @@
 // block of 4096 octets and doubles what is in flight as long as round trips do not become longer,
 // or the rate grows by a quarter at least. Then it holds what was best, and now and then tries
 // more: twice as much where no queue shows or nobody would notice one, else a quarter; less if
-// round trips are longer than they could be; and other sizes of blocks. A trial is a measurement
-// of a few round trips; what it tried stays only if it was worth its delay, and what failed is
-// tried again later and later. When round trips become much longer and stay so, what is in flight
+// round trips are longer than they could be; and blocks four times as large, or as small. A trial is
+// a measurement of a few round trips; what it tried stays only if it was worth its delay, and what
+// failed is tried again later and later. A trial of more than the peer gives credit for goes on with
+// that. When round trips become much longer and stay so, what is in flight
 // is halved at once, and nothing is sent until no more of it stands in a queue than the path
 // needs. Nothing is judged in the first round trips after a pause, while the TCP connections on
 // the way find their own rate again.
@@ -76,7 +77,7 @@
 //
 // A server without limits carries what its ways of reading and writing allow, which no formula
 // tells: Prosody slows down when it is pushed and suffers from blocks of 8192 octets, ejabberd
-// becomes faster with each doubling of either. A few blocks of 4096 octets are found for the
+// becomes faster with either. A few blocks of 4096 octets are found for the
 // former, large blocks for the latter.
 //
 // The streams of one session together have at most 900 blocks unacknowledged, see
@@ -88,8 +89,8 @@
 // If a block is refused with policy-violation, or with resource-constraint or not-acceptable of type
 // modify, it was too large for somebody on the way. A refused block has not been processed, so
 // its seq is still the next one at the peer. The sender waits for all answers, takes back what was
-// refused, and sends the same octets again in blocks of at most half the size, the first of them
-// with the seq of the refused one: never the same stanza, and never such a large one again. Below
+// refused, and sends the same octets again in blocks of at most half the size, or of the last one that
+// passed if the refused one was on trial, the first of them with the seq of the refused one: never the same stanza, and never such a large one again. Below
 // 256 octets, or with messages, which cannot be cut, the stream breaks. A block larger than any
 // that has passed has nothing behind it in flight, since that would be a gap for the peer.
 // A server that ends the whole XMPP stream instead cannot be told from one that fails.

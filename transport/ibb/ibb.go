@@ -21,7 +21,7 @@ const (
 
 	// DefaultReceiveBuffer and DefaultSendBuffer are in octets. How much of them a stream uses
 	// depends on its path: see the package comment.
-	DefaultReceiveBuffer = 2 << 20
+	DefaultReceiveBuffer = 4 << 20
 	DefaultSendBuffer    = 4 << 20
 
 	// FirstWindow is the most credit announced for a new stream, in octets. It grows while the

@@ -21,6 +21,7 @@ type path struct {
 	rtt     time.Duration
 	jitter  time.Duration                              // each acknowledgement is later by up to this, but none overtakes
 	batch   time.Duration                              // acknowledgements come only at multiples of this
+	credit  int                                        // most octets of payload that the peer takes unacknowledged; 0 = any
 	ready   func(now time.Duration) bool               // whether there is something to send; nil = always
 	late    func(f flying, inFlight int) time.Duration // when an answer comes that was due; nil = when it is due
 
@@ -66,6 +67,10 @@ func (p *path) run(c *controller, d time.Duration) tally {
 			if !c.room(n) {
 				break
 			}
+			if p.credit > 0 && p.unacked()+n > p.credit {
+				c.starved(p.now)
+				break
+			}
 			p.send(c, n)
 		}
 		if p.ready != nil && !p.ready(p.now) {
@@ -95,6 +100,15 @@ func (p *path) run(c *controller, d time.Duration) tally {
 		t.meanDelay = t.sumDelay / time.Duration(t.acks)
 	}
 	return t
+}
+
+// unacked is how many octets of payload are in flight.
+func (p *path) unacked() int {
+	n := 0
+	for _, f := range p.inFlight {
+		n += f.n
+	}
+	return n
 }
 
 // send puts one block on its way.
@@ -165,6 +179,19 @@ func bucket(rate, burst, fast float64) func(time.Duration, int, int) time.Durati
 		tokens = max(tokens, w) - w
 		last = now + took
 		return took
+	}
+}
+
+// noisy is a service that takes more or less by up to a part of it, anew every 50 ms.
+func noisy(service func(time.Duration, int, int) time.Duration, part float64) func(time.Duration, int, int) time.Duration {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	factor, until := 1.0, time.Duration(0)
+	return func(now time.Duration, n, inFlight int) time.Duration {
+		for now >= until {
+			factor = 1 + part*(2*rnd.Float64()-1)
+			until += 50 * time.Millisecond
+		}
+		return time.Duration(factor * float64(service(now, n, inFlight)))
 	}
 }
 

@@ -121,8 +121,12 @@ func (s *sender) next(now time.Duration, flush bool) (d due, ok bool) {
 		return due{}, false
 	}
 	n := s.cut(flush)
-	if n == 0 && s.ctl.room(s.ctl.chunk()) {
-		s.ctl.idle(now) // the path is not what it waits for
+	if n == 0 && s.ctl.room(s.ctl.chunk()) { // the path is not what it waits for
+		if s.q.len()-s.cutLen >= s.ctl.chunk() {
+			s.ctl.starved(now)
+		} else {
+			s.ctl.idle(now)
+		}
 	}
 	return due{len(blocks), n}, n > 0
 }
