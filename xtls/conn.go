@@ -42,19 +42,29 @@ func (c *Conn) State() State { return c.t.State() }
 // Read reads what the peer sent.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.t.tls.Read(p)
+	if err == io.EOF { //nolint:errorlint // as in ioError
+		c.t.carrier.exhausted()
+	}
 	return n, c.ioError("read", err)
 }
 
 // Write sends p. It returns when the octets are on their way, at the latest when
-// the transport takes more, not when the peer has read them.
+// the transport takes more, not when the peer has read them. Once the peer has ended
+// the tunnel the error is [ErrLost].
 func (c *Conn) Write(p []byte) (int, error) {
 	n, err := c.t.tls.Write(p)
 	return n, c.ioError("write", err)
 }
 
 // CloseWrite tells the peer that nothing more will come: it reads io.EOF. Reading
-// goes on.
-func (c *Conn) CloseWrite() error { return c.ioError("close", c.t.tls.CloseWrite()) }
+// goes on. If the peer has ended the tunnel there is nobody to be told, which is no error.
+func (c *Conn) CloseWrite() error {
+	err := c.ioError("close", c.t.tls.CloseWrite())
+	if err != nil && !c.closed.Load() && errors.Is(context.Cause(c.t.ctx), errPeerDone) {
+		return nil
+	}
+	return err
+}
 
 // Close says goodbye, waits some seconds at most for what was written to leave,
 // and ends the Jingle session. An XML stream is closed before, and its end awaited.

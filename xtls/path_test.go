@@ -117,13 +117,21 @@ func TestCloseDelivers(t *testing.T) {
 			if err != nil || !bytes.Equal(got, aliceSays) {
 				t.Errorf("read %d octets of %d, %v", len(got), len(aliceSays), err)
 			}
-			_ = b.Close()
+			// Who has read everything is not waited for, though it closes later.
+			read := time.Now()
 			if err := <-closed; err != nil {
 				t.Error(err)
 			}
+			if took := time.Since(read); took > lingerTime {
+				t.Errorf("the one that closed left after %v", took)
+			}
+			_ = b.Close()
 		})
 	}
 }
+
+// lingerTime is how long a closed carrier waits for a peer that does not read.
+const lingerTime = 5 * time.Second
 
 // TestCloseDeliversLate closes a tunnel whose other end reads nothing until this one has left
 // altogether, and writes in between: what was closed in order is read to the end even so.
@@ -148,6 +156,9 @@ func TestCloseDeliversLate(t *testing.T) {
 			<-b.Done()
 			if _, err := b.Write([]byte("too late")); !errors.Is(err, xtls.ErrLost) {
 				t.Errorf("Write = %v, want ErrLost", err)
+			}
+			if err := b.CloseWrite(); err != nil {
+				t.Errorf("CloseWrite = %v", err)
 			}
 			got, err := io.ReadAll(b)
 			if err != nil || !bytes.Equal(got, says) {

@@ -32,6 +32,7 @@ type watched struct {
 	closed   bool
 	end      *time.Timer // of awaitEnd
 	endErr   error       // what it was called with
+	read     bool        // all there is was read
 }
 
 // Read reads and notes it.
@@ -72,8 +73,13 @@ func (c *watched) note(n int, err error) {
 // reset, which takes what is under way with it.
 func (c *watched) awaitEnd(err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.endErr = err
+	if c.read {
+		c.mu.Unlock()
+		_ = c.Close() // it may be closed
+		return
+	}
+	defer c.mu.Unlock()
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite() // fails if it has ended
 	}
@@ -88,6 +94,18 @@ func (c *watched) awaitEnd(err error) {
 			c.end.Reset(endTime)
 		}
 	})
+}
+
+// exhausted notes that all there is was read. Once the session has ended as well, nothing is
+// left of the carrier, whose end the peer waits for.
+func (c *watched) exhausted() {
+	c.mu.Lock()
+	c.read = true
+	ended := c.endErr != nil
+	c.mu.Unlock()
+	if ended {
+		_ = c.Close() // it may be closed
+	}
 }
 
 // Close closes and remembers how.

@@ -70,13 +70,13 @@ const (
 	refresh = 20 * time.Second
 
 	// sizeGain is by how much another size of blocks must be better.
-	sizeGain = 1.1
+	sizeGain = 1.2
 
-	// sizeStep is how many times as large, or as small, the next size is: less would make less of a
-	// difference than there is between two readings of the same setting.
+	// sizeStep is how many times as large the next size is: less would make less of a difference
+	// than there is between two readings of the same setting.
 	sizeStep = 4
 
-	// leastTrialChunk is the smallest size tried, in octets.
+	// leastTrialChunk is the smallest size tried, in octets; startChunk is sizeStep times as large.
 	leastTrialChunk = 1024
 
 	// A size that was worse, by measurement or by chance, is tried again after sizePause, then twice
@@ -100,7 +100,8 @@ type climb struct {
 	raise, lower    backoff
 	raised          bool          // a larger window was tried and was no better
 	lowered         time.Duration // when a smaller window was tried last
-	tried           uint64        // weight acknowledged when the last trial began
+	tried           uint64        // weight acknowledged when the trial began, or was cut to what it got
+	peak            int           // most weight in flight since then
 	larger, smaller retry         // sizes of blocks
 }
 
@@ -134,8 +135,11 @@ func (c *controller) try(s stage, chunk, window int) {
 	}
 	c.setWindow(window)
 	c.change(s)
-	c.tried = c.delivered
+	c.watchTrial()
 }
+
+// watchTrial begins to watch whether the window fills.
+func (c *controller) watchTrial() { c.tried, c.peak = c.delivered, 0 }
 
 // abandonTrial ends a trial without a result.
 func (c *controller) abandonTrial() {
@@ -165,11 +169,8 @@ func (c *controller) giveUp(now time.Duration) {
 	case lowering:
 		c.lower.fail(c.wait())
 	case resizing:
-		if c.cur.chunk > c.kept.chunk {
-			c.larger.fail(now)
-		} else {
-			c.smaller.fail(now)
-		}
+		c.sizeRetry(c.cur.chunk, c.kept.chunk).fail(now)
+		c.warm = now + warmRounds/2*c.kept.rtt // the blocks of the trial are still in front
 	case holding, draining: // no trials
 	}
 	c.revert()
@@ -276,6 +277,7 @@ func (c *controller) hold(now time.Duration, before setting) {
 	case c.cur.chunk == slowChunk && c.maxChunk > slowChunk && !c.messages && float64(weight(startChunk)) < c.cur.rate*slowBlock.Seconds()/2:
 		c.cut(min(startChunk, c.maxChunk))
 	case size > 0:
+		c.sizeRetry(size, c.cur.chunk).at = now + sizePause // if there is no result
 		c.try(resizing, size, max(c.cur.window, weight(size)))
 	case c.cur.window > unit && (c.queued() && c.lower.left <= 0 || now-c.lowered > refresh):
 		c.lowered = now
@@ -337,14 +339,40 @@ func (c *controller) otherSize(now time.Duration) int {
 		return 0
 	}
 	chunk := c.cur.chunk
-	larger := min(sizeStep*chunk, c.maxChunk)
+	larger, smaller := min(sizeAbove(chunk), c.maxChunk), sizeBelow(chunk)
 	switch {
 	case larger > chunk && now >= c.larger.at && float64(weight(larger)) < c.cur.rate*longestChunk.Seconds()/2:
 		return larger
-	case chunk/sizeStep >= leastTrialChunk && now >= c.smaller.at && float64(weight(chunk)) < c.cur.rate*longestChunk.Seconds()/2:
-		return chunk / sizeStep
+	case smaller < chunk && now >= c.smaller.at && float64(weight(chunk)) < c.cur.rate*longestChunk.Seconds()/2:
+		return smaller
 	}
 	return 0
+}
+
+// sizeAbove and sizeBelow return the next larger and the next smaller size to try: leastTrialChunk,
+// sizeStep times that, and so on.
+func sizeAbove(chunk int) int {
+	n := leastTrialChunk
+	for n <= chunk {
+		n *= sizeStep
+	}
+	return n
+}
+
+func sizeBelow(chunk int) int {
+	n := leastTrialChunk
+	for n*sizeStep < chunk {
+		n *= sizeStep
+	}
+	return n
+}
+
+// sizeRetry is for trials of size instead of chunk.
+func (c *controller) sizeRetry(size, chunk int) *retry {
+	if size > chunk {
+		return &c.larger
+	}
+	return &c.smaller
 }
 
 // resized takes note that the size on trial is better. The next one in the same direction comes

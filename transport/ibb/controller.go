@@ -34,8 +34,10 @@ const (
 	idleRestart = 30 * time.Second
 	idleBlocks  = 4
 
-	// warmRounds is for how many round trips nothing is judged after idleTrial or more, unless it
-	// takes more than twice as long: TCP begins with a small window again (RFC 5681 §4.1).
+	// warmRounds is for how many round trips nothing is judged after idleTrial or more, and half of
+	// them after a trial of a size that was worse, unless it takes more than twice as long: TCP
+	// begins with a small window again (RFC 5681 §4.1), and a server takes its time with what it does
+	// not like.
 	warmRounds = 4
 )
 
@@ -156,6 +158,7 @@ func (c *controller) sent(now time.Duration, n int) stamp {
 	s := stamp{at: now, offset: c.out, delivered: c.delivered}
 	c.out += uint64(weight(n))
 	c.inFlight += weight(n)
+	c.peak = max(c.peak, c.inFlight)
 	c.blocks++
 	if !c.reading.filled && !c.room(c.cur.chunk) {
 		c.reading.filled, c.reading.mark = true, s.offset
@@ -163,17 +166,19 @@ func (c *controller) sent(now time.Duration, n int) stamp {
 	return s
 }
 
-// starved notes that a block could be sent now, if the peer gave credit for it. Its window grows
-// while it keeps up, but a trial may not wait for that: it goes on with what there is credit for.
+// starved notes that a block could be sent now, if the peer gave credit for it, or the other streams
+// of the session left room. The peer's window grows while it keeps up, but a trial may not wait for
+// that: it goes on with what it got.
 func (c *controller) starved(now time.Duration) {
+	c.idle(now)
 	trial := c.stage == raising || c.stage == resizing || c.stage == starting && c.kept.rate > 0
 	switch {
 	case !trial || c.reading.filled || c.delivered-c.tried < 2*uint64(c.cur.window):
-		c.idle(now)
-	case c.stage != resizing && c.inFlight <= c.kept.window:
+	case c.stage != resizing && c.peak <= c.kept.window:
 		c.giveUp(now)
 	default:
-		c.setWindow(c.inFlight)
+		c.setWindow(c.peak)
+		c.watchTrial()
 	}
 }
 

@@ -9,6 +9,30 @@ import (
 	"time"
 )
 
+// TestAbandonedSize: a trial of a size that a pause ends without a result is not tried again at once.
+func TestAbandonedSize(t *testing.T) {
+	c := testController(maxBlockSize)
+	p := &path{service: ejabberd.service, rtt: 20 * ms}
+	for c.stage != resizing {
+		p.run(c, ms)
+	}
+	c.abandonTrial()
+	if size := c.otherSize(p.now); size > c.cur.chunk {
+		t.Errorf("%d is tried again at once", size)
+	}
+}
+
+// TestSizes: all sizes are those that can be tried, and each leads to the next.
+func TestSizes(t *testing.T) {
+	for _, tt := range []struct{ chunk, above, below int }{
+		{1024, 4096, 1024}, {3072, 4096, 1024}, {4096, 16384, 1024}, {8192, 16384, 4096}, {16384, 65536, 4096}, {65535, 65536, 16384},
+	} {
+		if above, below := sizeAbove(tt.chunk), sizeBelow(tt.chunk); above != tt.above || below != tt.below {
+			t.Errorf("beside %d are %d and %d, want %d and %d", tt.chunk, above, below, tt.above, tt.below)
+		}
+	}
+}
+
 // TestControllerIdles: a writer that has little to say does not make the window grow, and what a
 // path was like half an hour ago does not decide how much floods it now.
 func TestControllerIdles(t *testing.T) {
@@ -67,6 +91,9 @@ func TestControllerRefused(t *testing.T) {
 	c := testController(4096)
 	p := &path{service: link(5e6), rtt: 100 * ms}
 	p.run(c, 20*time.Second)
+	for c.stage != holding { // a refusal ends a trial as well
+		p.run(c, ms)
+	}
 	before := c.cur.window
 	for _, f := range p.inFlight {
 		c.refused(p.now, f.n)

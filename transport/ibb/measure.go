@@ -7,8 +7,8 @@ package ibb
 import "time"
 
 const (
-	// A reading takes a round trip at least, and fastReading with readingBlocks blocks, or
-	// slowReading on paths that do not carry so many in that time.
+	// A reading takes a round trip at least, and fastReading with readingBlocks blocks, twice that for
+	// sizes of blocks, or slowReading on paths that do not carry so many in that time.
 	fastReading   = 50 * time.Millisecond
 	slowReading   = 250 * time.Millisecond
 	readingBlocks = 32
@@ -75,7 +75,11 @@ func (c *controller) measure(now, rtt time.Duration, s stamp) {
 		c.giveUp(now)
 		return
 	}
-	if r.rounds == 0 || took < fastReading || r.blocks < readingBlocks && took < slowReading {
+	least := fastReading
+	if c.stage == resizing {
+		least *= 2 // what is seldom tried may take longer, and an error stays longer
+	}
+	if r.rounds == 0 || took < least || r.blocks < readingBlocks && took < slowReading {
 		return
 	}
 	if r.idle > took/mostIdle {

@@ -66,7 +66,7 @@ func (c *Conn) nextLocked() (due, bool) {
 	if !ok || c.t.flights.take(c) {
 		return d, ok
 	}
-	c.out.ctl.idle(c.now())
+	c.out.ctl.starved(c.now())
 	return d, false
 }
 

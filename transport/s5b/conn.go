@@ -95,9 +95,21 @@ func (c *carrier) Write(b []byte) (int, error) {
 	}
 	n, err := c.tcp.Write(b)
 	if err != nil {
-		err = c.ended(err)
+		err = c.writeError(err)
 	}
 	return n, err
+}
+
+// writeError is ended for an error of writing. What CloseWrite has broken off does not end the
+// carrier.
+func (c *carrier) writeError(err error) error {
+	c.mu.Lock()
+	half := c.half
+	c.mu.Unlock()
+	if half {
+		return net.ErrClosed
+	}
+	return c.ended(err)
 }
 
 // state is why nothing can be written any more, nil if something can.
@@ -136,8 +148,8 @@ func (c *carrier) ended(err error) error {
 	return c.err
 }
 
-// CloseWrite ends what is written, nothing is from then on. A relay is not told: it would end both
-// directions.
+// CloseWrite ends what is written, nothing is from then on until Close. A relay is not told: it would
+// end both directions.
 func (c *carrier) CloseWrite() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,16 +158,16 @@ func (c *carrier) CloseWrite() error {
 	}
 	c.half = true
 	if c.path == transport.Relay {
-		return nil
+		return c.tcp.SetWriteDeadline(past) // wakes who writes
 	}
 	return c.tcp.CloseWrite()
 }
 
 // Close ends the carrier. It returns at once; what Write accepted still goes out, for at most 5
 // seconds, while what comes is thrown away. The second Close returns net.ErrClosed.
-func (c *carrier) Close() error { return c.close(func() {}) }
+func (c *carrier) Close() error { return c.close(c.grace) }
 
-// close is Close; last may write something before the end, within the same time.
+// close is Close; last calls grace and may write something before the end, within the same time.
 func (c *carrier) close(last func()) error {
 	c.mu.Lock()
 	if c.closed {
@@ -178,7 +190,6 @@ func (c *carrier) close(last func()) error {
 func (c *carrier) linger(last func()) {
 	defer c.t.forget(c)
 	defer c.tcp.Close()
-	c.grace()
 	last()
 	if c.tcp.CloseWrite() != nil {
 		return

@@ -15,6 +15,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -90,6 +91,55 @@ func TestCloseWrite(t *testing.T) {
 	if err := c.CloseWrite(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("CloseWrite after Close = %v", err)
 	}
+}
+
+// TestCloseWriteWhileWriting: it wakes who writes, and reading goes on with all that belongs to it.
+func TestCloseWriteWhileWriting(t *testing.T) {
+	direct, _, _ := newDirect(t)
+	relayed, _ := newPaddedPair(t)
+	for name, c := range map[string]interface {
+		transport.Conn
+		CloseWrite() error
+	}{"direct": direct, "relayed": relayed} {
+		t.Run(name, func(t *testing.T) {
+			_ = c.SetDeadline(time.Now().Add(patience))
+			wrote := blockedWrite(c)
+			if err := c.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-wrote; !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Write = %v", err)
+			}
+			_ = c.SetReadDeadline(past)
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("Read after its deadline = %v", err)
+			}
+			why := errors.New("why")
+			c.Abort(why)
+			if _, err := c.Read(make([]byte, 1)); err != why {
+				t.Errorf("Read after Abort = %v", err)
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// blockedWrite writes until nothing moves, and then more.
+func blockedWrite(c net.Conn) <-chan error {
+	var err error
+	for err == nil {
+		_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		_, err = c.Write(make([]byte, 100_000))
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(patience))
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := c.Write(make([]byte, 100_000))
+		wrote <- err
+	}()
+	return wrote
 }
 
 // TestSessionEnds: Transport.Close ends carriers with an error of its own.

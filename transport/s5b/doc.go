@@ -78,10 +78,10 @@
 // 2 ms, and again ten times later each, up to 20 s: one that merges with the end of the burst is kept
 // with it. Direct connections are never framed, and with a stranger nothing is.
 //
-// A length of 65535 is the end: its sender has closed and reads nothing more. When one end of a
-// connection goes, proxies cut the other one, with what they still have for it if anything else
-// comes from there. So who closes stays, for 5 seconds at the most, until the other end has read the
-// end and goes, or has closed as well.
+// A length of 65535 is the end: its sender has closed, reads nothing more, and sends only padding. When
+// one end of a connection goes, proxies cut the other one, with what they still have for it if anything
+// else comes from there. So who closes stays until the other end has read the end and goes, or has
+// closed as well: for 5 seconds at the most, and while no more than 16 MiB come.
 //
 // # Carriers
 //

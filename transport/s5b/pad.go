@@ -20,8 +20,8 @@ import (
 
 const (
 	// padHeader is the length of a frame's header, maxFrame the most octets that follow one.
-	// endFrame stands where a length would: its sender has closed, reads nothing more, and there
-	// will be no other frame.
+	// endFrame stands where a length would: its sender has closed, reads nothing more, and sends
+	// nothing but padding.
 	padHeader = 2
 	maxFrame  = endFrame - 1
 	endFrame  = 1<<16 - 1
@@ -116,7 +116,9 @@ func (p *padded) next() error {
 			continue
 		}
 		p.end = true
+		err = p.ended(io.EOF)
 		_ = p.tcp.CloseWrite() // the peer waits for it, and reads nothing before
+		return err
 	}
 	return nil
 }
@@ -164,7 +166,7 @@ func (p *padded) frame(payload []byte) (begun bool, err error) {
 	if err == nil {
 		return true, nil
 	}
-	err = p.ended(err)
+	err = p.writeError(err)
 	if n == 0 {
 		return false, err
 	}
@@ -184,7 +186,7 @@ func (p *padded) flush() error {
 		p.rest = nil
 	}
 	if err != nil {
-		err = p.ended(err)
+		err = p.writeError(err)
 	}
 	return err
 }
@@ -289,17 +291,24 @@ func (p *padded) Close() error {
 }
 
 // goodbye says that it is the end and stays until the peer has said so too, or has gone, which it
-// does when it has everything.
+// does when it has everything. Who comes to Read or Write now finds the carrier closed; those inside
+// leave first.
 func (p *padded) goodbye() {
+	p.writeMu.Lock()
+	last := binary.BigEndian.AppendUint16(p.rest, endFrame)
+	p.writeMu.Unlock()
+	p.inMu.Lock()
+	p.draining = true
+	p.inMu.Unlock()
+	p.grace()
+
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
 		p.drain()
 	}()
 	defer func() { <-drained }()
-	p.writeMu.Lock()
-	defer p.writeMu.Unlock()
-	_, err := p.tcp.Write(binary.BigEndian.AppendUint16(p.rest, endFrame))
+	_, err := p.tcp.Write(last)
 	for wait := padFirst; err == nil; wait *= padStep {
 		select {
 		case <-drained:
@@ -312,9 +321,6 @@ func (p *padded) goodbye() {
 
 // drain throws away what comes until the peer has closed.
 func (p *padded) drain() {
-	p.inMu.Lock()
-	defer p.inMu.Unlock()
-	p.draining = true
 	for left := lingerOctets; left > 0 && p.next() == nil; {
 		n, err := p.in.Discard(p.left)
 		if err != nil {

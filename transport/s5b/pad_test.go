@@ -289,6 +289,39 @@ func TestPadClose(t *testing.T) {
 	}
 }
 
+// TestPadCloseUnblocks: while a closed carrier stays for its peer nobody else waits for that.
+func TestPadCloseUnblocks(t *testing.T) {
+	p, _ := newPaddedPair(t)
+	wrote := blockedWrite(p)
+	read := make(chan error, 1)
+	go func() {
+		_, err := p.Read(make([]byte, 1))
+		read <- err
+	}()
+	start := time.Now()
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []<-chan error{wrote, read} {
+		if err := <-c; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("what was under way ended with %v", err)
+		}
+	}
+	if n, err := p.Read(make([]byte, 1)); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Read = %d, %v", n, err)
+	}
+	if n, err := p.Write([]byte("x")); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Write = %d, %v", n, err)
+	}
+	if took := time.Since(start); took >= closeLinger {
+		t.Errorf("all of it took %v", took)
+	}
+	p.t.running.Wait()
+	if took := time.Since(start); took < closeLinger {
+		t.Errorf("it left after %v", took)
+	}
+}
+
 // TestPadBothClose: two that close with much on its way to each other do not block each other, nor
 // the last frame that a deadline has cut.
 func TestPadBothClose(t *testing.T) {
