@@ -122,7 +122,7 @@ func TestCloseDelivers(t *testing.T) {
 			if err := <-closed; err != nil {
 				t.Error(err)
 			}
-			if took := time.Since(read); took > lingerTime {
+			if took := time.Since(read); took > lingerTime/2 {
 				t.Errorf("the one that closed left after %v", took)
 			}
 			_ = b.Close()

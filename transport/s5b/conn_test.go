@@ -95,50 +95,54 @@ func TestCloseWrite(t *testing.T) {
 
 // TestCloseWriteWhileWriting: it wakes who writes, and reading goes on with all that belongs to it.
 func TestCloseWriteWhileWriting(t *testing.T) {
-	direct, _, _ := newDirect(t)
-	relayed, _ := newPaddedPair(t)
-	for name, c := range map[string]interface {
+	check := func(t *testing.T, c interface {
 		transport.Conn
 		CloseWrite() error
-	}{"direct": direct, "relayed": relayed} {
-		t.Run(name, func(t *testing.T) {
-			_ = c.SetDeadline(time.Now().Add(patience))
-			wrote := blockedWrite(c)
-			if err := c.CloseWrite(); err != nil {
-				t.Fatal(err)
-			}
-			if err := <-wrote; !errors.Is(err, net.ErrClosed) {
-				t.Errorf("Write = %v", err)
-			}
-			_ = c.SetReadDeadline(past)
-			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("Read after its deadline = %v", err)
-			}
-			why := errors.New("why")
-			c.Abort(why)
-			if _, err := c.Read(make([]byte, 1)); err != why {
-				t.Errorf("Read after Abort = %v", err)
-			}
-			if err := c.Close(); err != nil {
-				t.Error(err)
-			}
-		})
+	}, y *net.TCPConn,
+	) {
+		wrote := writeUnderWay(t, c, y)
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-wrote; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Write = %v", err)
+		}
+		_ = c.SetReadDeadline(past)
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Read after its deadline = %v", err)
+		}
+		why := errors.New("why")
+		c.Abort(why)
+		if _, err := c.Read(make([]byte, 1)); err != why {
+			t.Errorf("Read after Abort = %v", err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
 	}
+	t.Run("direct", func(t *testing.T) {
+		c, _, y := newDirect(t)
+		check(t, c, y)
+	})
+	t.Run("relayed", func(t *testing.T) {
+		c, y := newPaddedPair(t)
+		check(t, c, y)
+	})
 }
 
-// blockedWrite writes until nothing moves, and then more.
-func blockedWrite(c net.Conn) <-chan error {
-	var err error
-	for err == nil {
-		_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-		_, err = c.Write(make([]byte, 100_000))
-	}
-	_ = c.SetWriteDeadline(time.Now().Add(patience))
+// writeUnderWay writes more than any system takes ahead to c, of which y has read a part when it
+// returns.
+func writeUnderWay(t *testing.T, c net.Conn, y *net.TCPConn) <-chan error {
+	t.Helper()
+	_ = c.SetDeadline(time.Now().Add(patience))
 	wrote := make(chan error, 1)
 	go func() {
-		_, err := c.Write(make([]byte, 100_000))
+		_, err := c.Write(make([]byte, 64<<20))
 		wrote <- err
 	}()
+	if _, err := io.CopyN(io.Discard, y, 1<<20); err != nil {
+		t.Fatal(err)
+	}
 	return wrote
 }
 

@@ -291,8 +291,8 @@ func TestPadClose(t *testing.T) {
 
 // TestPadCloseUnblocks: while a closed carrier stays for its peer nobody else waits for that.
 func TestPadCloseUnblocks(t *testing.T) {
-	p, _ := newPaddedPair(t)
-	wrote := blockedWrite(p)
+	p, y := newPaddedPair(t)
+	wrote := writeUnderWay(t, p, y)
 	read := make(chan error, 1)
 	go func() {
 		_, err := p.Read(make([]byte, 1))
