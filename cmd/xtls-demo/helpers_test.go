@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -48,13 +49,24 @@ func (w *watched) end() {
 	w.changed.Broadcast()
 }
 
-// await waits until the text matches; false means that it ended without.
+// awaitTime bounds what a person or a program takes to say something.
+const awaitTime = 3 * time.Minute
+
+// await waits until the text matches; false means that it ended without, or did not come.
 func (w *watched) await(pattern string) bool {
 	re := regexp.MustCompile(pattern)
+	late := false
+	timer := time.AfterFunc(awaitTime, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		late = true
+		w.changed.Broadcast()
+	})
+	defer timer.Stop()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for !re.Match(w.text.Bytes()) {
-		if w.ended {
+		if w.ended || late {
 			return false
 		}
 		w.changed.Wait()

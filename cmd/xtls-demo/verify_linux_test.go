@@ -52,7 +52,7 @@ func TestCompareOnTerminal(t *testing.T) {
 		t.Errorf("who wants to verify is offered not to:\n%s", alice)
 	}
 	alice.press("")
-	bob.mustAwait(t, `(?s)A tunnel is wanted by alice@localhost/.*Anything else stops: `)
+	bob.mustAwait(t, `(?s)A tunnel is wanted by alice@localhost/.*They have chosen to compare codes.*stops: `)
 	bob.press("compare")
 	heard := bob.codeOnScreen(t)
 	if own := alice.codeOnScreen(t); own != heard {
@@ -80,7 +80,7 @@ func TestTyposOnTerminal(t *testing.T) {
 	alice, bob, ping, serve := twoSeats(t, dir, config, "ping", "bob@localhost", "-c=1")
 	alice.mustAwait(t, `Anything else stops: `)
 	alice.press("compare")
-	bob.mustAwait(t, `Anything else stops: `)
+	bob.mustAwait(t, `(?s)They have chosen to compare codes.*stops: `)
 	bob.press("")
 	alice.codeOnScreen(t)
 	bob.codeOnScreen(t)
@@ -102,7 +102,7 @@ func TestPasswordOfTwoOnTerminal(t *testing.T) {
 	alice.mustAwait(t, `The password that you and bob@localhost have agreed on \(not shown\): `)
 	_, _ = io.WriteString(alice.keys, password+"\r")
 	alice.mustAwait(t, "Waiting until the user of bob@localhost chooses the password")
-	bob.mustAwait(t, `Anything else stops: `)
+	bob.mustAwait(t, `(?s)They have chosen the password.*stops: `) // what is typed before that is dropped
 	bob.press("password")
 	bob.mustAwait(t, `agreed on \(not shown\): `)
 	_, _ = io.WriteString(bob.keys, password+"\r")
