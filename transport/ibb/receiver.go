@@ -15,11 +15,10 @@ type receiver struct {
 	messages  bool // the queue holds messages, not a stream
 
 	q        queue
-	mem      *[]byte // what q uses, of the pool; nil while there is nothing to read
-	queued   int     // octets of payload in q
-	seq      uint16  // expected next; wraps from 65535 to 0 by itself (XEP-0047 §2.2)
-	received uint64  // octets of payload so far: the stream offset
-	limit    uint64  // offset up to which the peer was told it may go
+	queued   int    // octets of payload in q
+	seq      uint16 // expected next; wraps from 65535 to 0 by itself (XEP-0047 §2.2)
+	received uint64 // octets of payload so far: the stream offset
+	limit    uint64 // offset up to which the peer was told it may go
 
 	grown uint64 // offset from which on the window was watched
 	peak  int    // most octets queued since then
@@ -49,10 +48,6 @@ func (r *receiver) take(payload []byte, keep bool) {
 	r.received += uint64(len(payload))
 	if !keep || len(payload) == 0 {
 		return
-	}
-	if r.mem == nil {
-		r.mem = buffers.Get().(*[]byte)
-		r.q.buf = (*r.mem)[:0]
 	}
 	if r.messages {
 		r.q.pushMessage(payload)
@@ -84,7 +79,7 @@ func (r *receiver) empty() bool { return r.q.len() == 0 }
 func (r *receiver) read(b []byte) (int, error) {
 	if !r.messages {
 		n := copy(b, r.q.at(0, r.q.len()))
-		r.drop(n)
+		r.q.drop(n)
 		r.queued -= n
 		return n, nil
 	}
@@ -93,26 +88,14 @@ func (r *receiver) read(b []byte) (int, error) {
 		return 0, io.ErrShortBuffer
 	}
 	copy(b, r.q.at(lengthSize, n))
-	r.drop(lengthSize + n)
+	r.q.drop(lengthSize + n)
 	r.queued -= n
 	return n, nil
 }
 
-// drop removes n octets from the front of the queue. Its memory goes back to where the next
-// block, or another stream, finds it.
-func (r *receiver) drop(n int) {
-	if n < r.q.len() {
-		r.q.drop(n)
-		return
-	}
-	*r.mem = r.q.buf[:0]
-	buffers.Put(r.mem)
-	r.q, r.mem = queue{}, nil
-}
-
 // discard throws away what was not read.
 func (r *receiver) discard() {
-	r.q, r.mem, r.queued = queue{}, nil, 0
+	r.q, r.queued = queue{}, 0
 }
 
 // grant raises the limit to what there is room for and returns it. It never falls: what is

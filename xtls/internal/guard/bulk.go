@@ -7,6 +7,7 @@ package guard
 import (
 	"math"
 	"net"
+	"sync"
 )
 
 // maxBulk is how much bulk leaves at a time, in octets, if it is more than one stanza: a
@@ -52,17 +53,25 @@ func (w *Writer) dueLocked() bool {
 // before or after it.
 func (w *Writer) betweenLocked() bool { return w.stream.Between() && w.stream.Depth() == 1 }
 
+// lanes holds the memory of lanes that are empty.
+var lanes = sync.Pool{New: func() any { return new([]byte) }}
+
 // A lane is a queue of whole stanzas. The zero value is an empty one.
 type lane struct {
 	buf   []byte
-	head  int   // buf[head:] waits
-	sizes []int // of the stanzas in it
+	head  int     // buf[head:] waits
+	sizes []int   // of the stanzas in it
+	mem   *[]byte // buf's, of lanes; nil while the lane is empty
 }
 
 func (l *lane) len() int { return len(l.buf) - l.head }
 
 func (l *lane) push(stanza []byte) {
-	if l.head > 0 && len(l.buf)+len(stanza) > cap(l.buf) {
+	if l.mem == nil {
+		l.mem = lanes.Get().(*[]byte)
+		l.buf = (*l.mem)[:0]
+	}
+	if l.head > l.len() && len(l.buf)+len(stanza) > cap(l.buf) {
 		l.buf = l.buf[:copy(l.buf, l.buf[l.head:])]
 		l.head = 0
 	}
@@ -80,11 +89,10 @@ func (l *lane) pop(dst []byte) []byte {
 	dst = append(dst, l.buf[l.head:l.head+n]...)
 	l.head += n
 	l.sizes = l.sizes[:copy(l.sizes, l.sizes[k:])]
-	if l.len() == 0 {
-		l.buf, l.head = l.buf[:0], 0
-		if cap(l.buf) > keepQueue {
-			l.buf = nil
-		}
+	if l.mem != nil && l.len() == 0 {
+		*l.mem = l.buf[:0]
+		lanes.Put(l.mem)
+		l.buf, l.head, l.mem = nil, 0, nil
 	}
 	return dst
 }
