@@ -72,16 +72,17 @@ run.`,
 
 // A diagnosis is what was found.
 type diagnosis struct {
-	domain    string
-	software  version.Query // XEP-0092; empty if the server does not say
-	login     time.Duration // from looking for the server to a bound resource
-	offer     serverOffer
-	limits    xtls.Limits
-	host      streamhost // of the first proxy
-	blockSize int        // that the user wants; 0: none
-	inBand    pathFigures
-	relay     pathFigures
-	stanza    stanzaFigures
+	domain     string
+	software   version.Query // XEP-0092; empty if the server does not say
+	login      time.Duration // from looking for the server to a bound resource
+	offer      serverOffer
+	limits     xtls.Limits
+	host       streamhost // of the first proxy
+	blockSize  int        // that the user wants; 0: none
+	configFile string     // where the user may say so for good
+	inBand     pathFigures
+	relay      pathFigures
+	stanza     stanzaFigures
 }
 
 // pathFigures is what a path was measured to carry.
@@ -112,7 +113,7 @@ func (a *app) doctor(ctx context.Context, f doctorFlags) error {
 	if err != nil {
 		return err
 	}
-	d := &diagnosis{domain: owner.Domainpart(), blockSize: a.set.blockSize}
+	d := &diagnosis{domain: owner.Domainpart(), blockSize: a.set.blockSize, configFile: a.set.files.config}
 	for _, examine := range []func(context.Context, *diagnosis) ([]finding, error){p.server, p.inBand, p.relay, p.stanzas} {
 		found, err := examine(ctx, d)
 		a.ui.progress("")

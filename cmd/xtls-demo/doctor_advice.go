@@ -165,7 +165,7 @@ func adviceForUser(d *diagnosis) []string {
 		advice = append(advice, fmt.Sprintf("the proxy is %.0f times faster than in-band; tunnels take it by themselves (--path auto) with peers whose key is known", d.relay.rate/d.inBand.rate))
 	}
 	if !d.limited() && d.blockSize == 0 && d.stanza.passed > narrowStanza && d.stanza.rate > muchFaster*d.inBand.rate {
-		advice = append(advice, "large stanzas go through faster than small ones: try --block-size 32768 at both ends")
+		advice = append(advice, "large stanzas go through faster than small ones: try --block-size 32768 at both ends; block_size = 32768 as the first line of "+d.configFile+" keeps it")
 	}
 	if d.inBand.loaded >= laggingTrip {
 		advice = append(advice, "do not run a shell beside a large in-band transfer of the same account")

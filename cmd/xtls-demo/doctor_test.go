@@ -20,7 +20,7 @@ import (
 // diagnosed is a diagnosis of a good server: fast in-band, a proxy that works.
 func diagnosed(software string, change func(*diagnosis)) *diagnosis {
 	d := &diagnosis{
-		domain: "example.org", software: version.Query{Name: software},
+		domain: "example.org", software: version.Query{Name: software}, configFile: "DIR/config.toml",
 		offer:  serverOffer{proxies: []string{"proxy.example.org"}},
 		host:   streamhost{Host: "proxy.example.org", Port: "5000"},
 		inBand: pathFigures{rate: 30e6, idle: 20, loaded: 40},
@@ -36,6 +36,8 @@ func good(*diagnosis) {}
 func stockLimits(d *diagnosis) { d.inBand = pathFigures{rate: 7e3, idle: 20, loaded: 1200} }
 
 func noProxy(d *diagnosis) { d.offer.proxies, d.host, d.relay = nil, streamhost{}, pathFigures{} }
+
+func fastLarge(d *diagnosis) { d.inBand.rate, d.stanza.rate = 20e6, 80e6 }
 
 // What was found decides what users and admins are told.
 func TestAdvice(t *testing.T) {
@@ -98,6 +100,12 @@ func TestAdvice(t *testing.T) {
 			[]string{"in ejabberd.yml:", "rate: 1000000", `host: "proxy.example.org"`},
 			"prosody",
 		},
+		{
+			"large stanzas are faster", "ejabberd", fastLarge,
+			[]string{"the proxy is", "large stanzas go through faster than small ones: try --block-size 32768 at both ends; block_size = 32768 as the first line of DIR/config.toml"},
+			nil, "",
+		},
+		{"large blocks are used", "ejabberd", both(fastLarge, func(d *diagnosis) { d.blockSize = 32768 }), []string{"the proxy is"}, nil, ""},
 		{"ejabberd is not slow for each stanza", "ejabberd", func(d *diagnosis) { d.inBand.rate = 4e6 }, []string{"the proxy is"}, nil, ""},
 		{
 			"narrow ejabberd", "ejabberd", func(d *diagnosis) { d.stanza = stanzaFigures{passed: 16 << 10, refused: 64 << 10} },

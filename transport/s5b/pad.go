@@ -37,8 +37,8 @@ const (
 	// padPatience bounds how long a padding waits for room: what waits for it is the next Write.
 	padPatience = 10 * time.Millisecond
 
-	// padBuffer is what the reader takes from the socket at once.
-	padBuffer = 16 << 10
+	// padBuffer is what the reader takes from the socket at once: two TLS records.
+	padBuffer = 32 << 10
 )
 
 // A padded carrier frames what goes over a relay (see the package comment) so that it can follow a
