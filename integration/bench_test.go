@@ -18,6 +18,7 @@ import (
 
 	"mellium.im/xmpp/jid"
 
+	"example.org/xtls/transport/ibb"
 	"example.org/xtls/xtls"
 	"example.org/xtls/xtls/xtlstest"
 )
@@ -77,7 +78,7 @@ func inBand(b *testing.B, s *server, rtt time.Duration) {
 	}
 	plain, quick := newRawPair(b, s, "alice", "bob", rtt, false), newRawPair(b, s, "alice", "bob", rtt, true)
 	for b.Loop() {
-		raw := sweep(b, rtt, plain, quick)
+		raw, usual := sweep(b, rtt, plain, quick)
 		// A slow start is part of neither.
 		t := trial{settle: 500*time.Millisecond + 10*rtt, window: 1500*time.Millisecond + 5*rtt}
 		r := compete(b, benchRounds, t, append(contenders, raw...)...)
@@ -85,6 +86,7 @@ func inBand(b *testing.B, s *server, rtt time.Duration) {
 		best := r.best(raw)
 		b.ReportMetric(r.ratio(tunnel.name, best), "xtls/raw")
 		b.ReportMetric(r.ratio(large.name, best), large.name+"/raw")
+		b.ReportMetric(r.ratio(tunnel.name, r.best(usual)), "xtls/usual")
 		b.ReportMetric(r.ratio(tunnel.name, "mellium"), "xtls/mellium")
 		b.ReportMetric(r.ratio(tunnel.name, "slixmpp"), "xtls/slixmpp")
 	}
@@ -93,27 +95,37 @@ func inBand(b *testing.B, s *server, rtt time.Duration) {
 // maxBlock is the largest block-size (XEP-0047 §2.1).
 const maxBlock = 65535
 
-// sweep tries every setting of the raw sender once and returns the best.
-func sweep(b *testing.B, rtt time.Duration, pairs ...*rawPair) []contender {
+// sweep tries every setting of the raw sender once and returns the best. usual are those of them
+// whose blocks are no larger than those of a tunnel by default; there is one at least.
+func sweep(b *testing.B, rtt time.Duration, pairs ...*rawPair) (best, usual []contender) {
 	b.Helper()
-	var all []contender
+	var all []*rawContender
 	found := make(rates)
 	t := trial{settle: 200*time.Millisecond + 4*rtt, window: 500*time.Millisecond + 4*rtt}
 	for _, p := range pairs {
 		for _, block := range []int{1 << 10, 4 << 10, 16 << 10, 64 << 10} {
 			row := fmt.Sprintf("raw, quick %v, blocks of %d, MB/s:", p.quick, block)
 			for _, inFlight := range []int{1, 4, 8, 16, 64} {
-				c := p.contender(block, inFlight).contender
+				c := p.contender(block, inFlight)
 				all = append(all, c)
-				rate := compete(b, 1, t, c)[c.name]
+				rate := compete(b, 1, t, c.contender)[c.name]
 				found[c.name] = rate
 				row += fmt.Sprintf(" x%d %.2f", inFlight, rate[0]/1e6)
 			}
 			b.Log(row)
 		}
 	}
-	slices.SortFunc(all, func(x, y contender) int { return cmp.Compare(found[y.name][0], found[x.name][0]) })
-	return all[:finalists]
+	slices.SortFunc(all, func(x, y *rawContender) int { return cmp.Compare(found[y.name][0], found[x.name][0]) })
+	for _, c := range all {
+		small := c.block <= ibb.DefaultBlockSize
+		if len(best) < finalists || small && len(usual) == 0 {
+			best = append(best, c.contender)
+			if small {
+				usual = append(usual, c.contender)
+			}
+		}
+	}
+	return best, usual
 }
 
 // BenchmarkInBandEmbedded is the rate through the server of xtlstest.
