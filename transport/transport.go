@@ -100,6 +100,10 @@ type Negotiation struct {
 	// private, so a peer that is not known gets neither. Methods that need no address ignore both.
 	Direct, Relay bool
 
+	// PeerRelay allows relays that only the peer names as well. Who runs one learns this end's
+	// address, and that may be the peer. It has no meaning without Relay, and Direct includes it.
+	PeerRelay bool
+
 	// Signal carries this negotiation's <transport/> elements. Required.
 	Signal Signal
 }

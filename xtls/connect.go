@@ -95,6 +95,9 @@ func connect(ctx context.Context, addr jid.JID, password string, cfg *Config, op
 	handlers := append([]mux.Option{Handle(c), disco.Handle(), ping.Handle()}, opts...)
 	l.alive.Go(func() { keepAlive(c.ctx, c.Limits().Idle, c.x.Send) })
 	go c.serve(exchange.Guard(mux.New(stanza.NSClient, handlers...), c.log))
+	if c.cfg.Path.ways(true).relay && c.cfg.Security == TLS {
+		l.alive.Go(func() { _, _ = c.s5b.Proxies(c.ctx) }) // they are wanted with the first tunnel
+	}
 	return c, nil
 }
 

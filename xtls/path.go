@@ -29,8 +29,9 @@ const (
 	// PathInBand is inside XMPP stanzas and nothing else. Nobody but the servers learns an
 	// address.
 	PathInBand Path = "inband"
-	// PathRelay is through a SOCKS5 proxy of either server and nothing else (XEP-0065). The
-	// peer does not learn this end's address; whoever runs the proxy does.
+	// PathRelay is through a SOCKS5 proxy and nothing else (XEP-0065). The peer does not learn this
+	// end's address; whoever runs the proxy does. That is a proxy of the own server, or, with peers
+	// whose key is remembered, one that the peer names: who runs a server can name one of his own.
 	PathRelay Path = "relay"
 	// PathDirect is from one end to the other and nothing else, with peers whose key is
 	// remembered.
@@ -66,13 +67,13 @@ const (
 )
 
 // errUnsupportedTransport: the peer does not know the transport that was offered, or may not use it.
-var errUnsupportedTransport = fmt.Errorf("%w: %s", ErrNotSupported, jingle.ReasonUnsupportedTransports)
+var errUnsupportedTransport = fmt.Errorf("%w over this path: %s", ErrNotSupported, jingle.ReasonUnsupportedTransports)
 
 // errReplaced: the peer proposes another way while this one is being tried.
 var errReplaced = errors.New("the peer gave this path up")
 
 // A ways is what may be tried with one peer.
-type ways struct{ direct, relay, inBand bool }
+type ways struct{ direct, relay, peerRelay, inBand bool }
 
 // ways decides what may be tried with a peer. Its key is known or not: an address is private.
 func (p Path) ways(known bool) ways {
@@ -80,11 +81,11 @@ func (p Path) ways(known bool) ways {
 	case PathInBand:
 		return ways{inBand: true}
 	case PathRelay:
-		return ways{relay: true}
+		return ways{relay: true, peerRelay: known}
 	case PathDirect:
 		return ways{direct: known}
 	default:
-		return ways{direct: known, relay: known, inBand: true}
+		return ways{direct: known, relay: known, peerRelay: known, inBand: true}
 	}
 }
 
@@ -167,7 +168,7 @@ func (t *tunnel) begin(m transport.Method, js *jingle.Session) *attempt {
 	go func() {
 		conn, err := m.Connect(ctx, &transport.Negotiation{
 			Peer: t.state.Peer, Initiator: t.initiator(), Signal: a.signal,
-			Messages: t.ours.wants() == DTLS, Direct: t.ways.direct, Relay: t.ways.relay,
+			Messages: t.ours.wants() == DTLS, Direct: t.ways.direct, Relay: t.ways.relay, PeerRelay: t.ways.peerRelay,
 		})
 		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrNoPath, err)

@@ -94,6 +94,16 @@ func TestPath(t *testing.T) {
 	}
 }
 
+// acquainted are the configurations of two clients of s that have pinned each other and take one path.
+func acquainted(t *testing.T, s *xtlstest.Server, path xtls.Path) (alice, bob *xtls.Config) {
+	t.Helper()
+	alice, bob = xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
+	alice.Path, bob.Path = path, path
+	pin(t, alice.Trust, "bob@localhost", keyOf(bob), fingerprint.LevelPinned)
+	pin(t, bob.Trust, "alice@localhost", keyOf(alice), fingerprint.LevelPinned)
+	return alice, bob
+}
+
 // TestCloseDelivers closes a tunnel, and the session, before the peer has read anything: beside
 // the stanzas, the end of the session overtakes what is still on its way.
 func TestCloseDelivers(t *testing.T) {
@@ -101,10 +111,7 @@ func TestCloseDelivers(t *testing.T) {
 		t.Run(path.String(), func(t *testing.T) {
 			t.Parallel()
 			s := xtlstest.NewServer(t, xtlstest.Config{})
-			aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
-			aCfg.Path, bCfg.Path = path, path
-			pin(t, aCfg.Trust, "bob@localhost", keyOf(bCfg), fingerprint.LevelPinned)
-			pin(t, bCfg.Trust, "alice@localhost", keyOf(aCfg), fingerprint.LevelPinned)
+			aCfg, bCfg := acquainted(t, s, path)
 			alice, bob := xtlstest.NewClient(t, s, "alice", aCfg), xtlstest.NewClient(t, s, "bob", bCfg)
 			a, b := xtlstest.Tunnel(t, alice, bob)
 			closed := make(chan error, 1)
@@ -140,10 +147,7 @@ func TestCloseDeliversLate(t *testing.T) {
 		t.Run(path.String(), func(t *testing.T) {
 			t.Parallel()
 			s := xtlstest.NewServer(t, xtlstest.Config{})
-			aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
-			aCfg.Path, bCfg.Path = path, path
-			pin(t, aCfg.Trust, "bob@localhost", keyOf(bCfg), fingerprint.LevelPinned)
-			pin(t, bCfg.Trust, "alice@localhost", keyOf(aCfg), fingerprint.LevelPinned)
+			aCfg, bCfg := acquainted(t, s, path)
 			alice, bob := xtlstest.NewClient(t, s, "alice", aCfg), xtlstest.NewClient(t, s, "bob", bCfg)
 			a, b := xtlstest.Tunnel(t, alice, bob)
 			says := aliceSays[:lateSize]
@@ -354,10 +358,7 @@ func TestAlarmOnAnyPath(t *testing.T) {
 		t.Run(path.String(), func(t *testing.T) {
 			t.Parallel()
 			s := xtlstest.NewServer(t, xtlstest.Config{Latency: 20 * time.Millisecond})
-			aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
-			aCfg.Path, bCfg.Path = path, path
-			pin(t, aCfg.Trust, "bob@localhost", keyOf(bCfg), fingerprint.LevelPinned)
-			pin(t, bCfg.Trust, "alice@localhost", keyOf(aCfg), fingerprint.LevelPinned)
+			aCfg, bCfg := acquainted(t, s, path)
 			aCfg.Verify = func(_ context.Context, v *xtls.Verification) (xtls.Level, error) {
 				return v.Compare(strings.Repeat("ab", 32))
 			}

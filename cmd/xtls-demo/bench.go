@@ -59,7 +59,7 @@ written to disks.`,
 				return usagef("--size must not be negative")
 			}
 			if f.size == 0 {
-				f.size = maxBenchOctets
+				f.size = mostTransfer
 			}
 			return a.bench(cmd.Context(), args[0], f)
 		},
@@ -75,14 +75,12 @@ func (a *app) bench(ctx context.Context, name string, f benchFlags) error {
 	if err != nil {
 		return err
 	}
-	est, cancel := a.establishing(ctx)
-	defer cancel()
 	paths := []xtls.Path{xtls.Path(a.set.path)}
 	if paths[0] == xtls.PathAuto {
 		paths = []xtls.Path{xtls.PathInBand, xtls.PathRelay, xtls.PathDirect}
 	}
 	for _, p := range paths {
-		err := a.benchPath(ctx, est, peer, p, f)
+		err := a.benchPath(ctx, peer, p, f)
 		if err != nil && len(paths) > 1 && p != xtls.PathInBand && (errors.Is(err, xtls.ErrNoPath) || errors.Is(err, xtls.ErrNotSupported)) {
 			a.ui.event("nopath", "path", p, "why", err)
 			a.ui.result("\n%s: none: %s", pathName(string(p)), printable(err.Error()))
@@ -96,8 +94,10 @@ func (a *app) bench(ctx context.Context, name string, f benchFlags) error {
 }
 
 // benchPath measures one path, on a session of its own, and prints what it is good for.
-func (a *app) benchPath(ctx, est context.Context, peer jid.JID, p xtls.Path, f benchFlags) error {
+func (a *app) benchPath(ctx context.Context, peer jid.JID, p xtls.Path, f benchFlags) error {
 	a.set.path = pathFlag(p)
+	est, cancel := a.establishing(ctx)
+	defer cancel()
 	e, err := a.online(est)
 	if err != nil {
 		return err

@@ -39,6 +39,8 @@ const (
 	// goes anywhere: it is made here and thrown away here. Only echoes come back, and
 	// these are bounded as those of ping.
 	maxBenchOctets = 32 << 30
+	// mostTransfer bounds one transfer: those up, down and both ways fit in one tunnel.
+	mostTransfer = maxBenchOctets / 4
 	// benchPiece is how many octets are written at once.
 	benchPiece = 32 << 10
 )

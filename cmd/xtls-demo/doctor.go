@@ -42,7 +42,8 @@ ejabberd.
 
 Where it is fast enough, stanzas of up to 512 KiB are tried, on a session of its own, which
 ends with the first one that is too large. The keys are made for the occasion and thrown
-away. For that half minute the account is online, as with serve.
+away. For that half minute the account is online, as with serve: if it is your only
+client, a server hands it the messages that wait for you, and it throws them away.
 
 With a JID it then measures the paths to that peer, as bench does; there a serve must
 run.`,
@@ -63,7 +64,7 @@ run.`,
 				return err
 			}
 			a.ui.result("")
-			return a.bench(cmd.Context(), args[0], benchFlags{f.duration, maxBenchOctets})
+			return a.bench(cmd.Context(), args[0], benchFlags{f.duration, mostTransfer})
 		},
 	}
 	cmd.Flags().DurationVar(&f.duration, "duration", 6*time.Second, "`DURATION` of each measurement under load")
@@ -213,7 +214,7 @@ func (p *prober) measure(ctx context.Context, path xtls.Path, name string) pathF
 			{"sustained rate", &load, p.duration},
 		} {
 			p.a.ui.progress("measuring " + name + ": " + phase.what)
-			if err := c.measure(ctx, phase.m, benchFlags{phase.time, maxBenchOctets}); err != nil {
+			if err := c.measure(ctx, phase.m, benchFlags{phase.time, mostTransfer}); err != nil {
 				return err
 			}
 		}

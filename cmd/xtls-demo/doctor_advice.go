@@ -57,7 +57,7 @@ func inBandFindings(d *diagnosis) []finding {
 	}
 	text := rateText(p.rate) + " sustained; 100 MB take " + duration(100e6/p.rate)
 	if d.limited() {
-		text += "; probably the server lets each session send about " + rateText(p.rate/stanzaShare) + " of stanzas"
+		text += "; the line is slow, or the server lets each session send about " + rateText(p.rate/stanzaShare) + " of stanzas"
 	}
 	return []finding{
 		{"inband", "in-band", text, []any{"rate", p.rate, "limited", d.limited()}},
@@ -148,7 +148,13 @@ func duration(seconds float64) string {
 }
 
 // limited reports whether it is probably the server that holds an in-band tunnel back.
-func (d *diagnosis) limited() bool { return d.inBand.rate < slowRate }
+func (d *diagnosis) limited() bool { return d.inBand.rate < slowRate && !d.slowLine() }
+
+// slowLine reports whether it is probably the line: the proxy is no subject of the limits of stanzas, and
+// is not faster.
+func (d *diagnosis) slowLine() bool {
+	return d.inBand.rate < slowRate && d.relay.err == nil && d.relay.rate > 0 && d.relay.rate <= muchFaster*d.inBand.rate
+}
 
 // relayed reports whether the proxy works, for peers elsewhere too.
 func (d *diagnosis) relayed() bool { return d.relay.rate > 0 && d.relay.err == nil && !d.host.local }
@@ -161,6 +167,8 @@ func adviceForUser(d *diagnosis) []string {
 		advice = append(advice, "let large transfers go direct or through the proxy: that is what tunnels do by themselves (--path auto) with peers whose key is known")
 	case d.limited():
 		advice = append(advice, "in-band is for shells and small files here; large transfers need a direct path (--path direct), a proxy of the peer's server, or another server")
+	case d.slowLine():
+		advice = append(advice, "the line to the server is slow, in-band and through the proxy alike: tunnels are for shells and small files here, unless there is a direct path")
 	case d.relayed() && d.relay.rate > muchFaster*d.inBand.rate:
 		advice = append(advice, fmt.Sprintf("the proxy is %.0f times faster than in-band; tunnels take it by themselves (--path auto) with peers whose key is known", d.relay.rate/d.inBand.rate))
 	}
@@ -215,7 +223,7 @@ func remediesFor(d *diagnosis) []remedy {
 func (d *diagnosis) slowPerStanza() bool {
 	const near = 10 // milliseconds
 	switch {
-	case d.limited() || d.inBand.rate >= fastInBand:
+	case d.limited() || d.slowLine() || d.inBand.rate >= fastInBand:
 		return false
 	case d.inBand.idle < near && d.stanza.passed > narrowStanza:
 		return d.stanza.rate < fastInBand

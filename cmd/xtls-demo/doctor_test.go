@@ -89,6 +89,12 @@ func TestAdvice(t *testing.T) {
 		},
 		{"a slow line", "Prosody", func(d *diagnosis) { d.inBand.rate, d.relay.rate, d.stanza.rate = 1e6, 1.2e6, 1e6 }, []string{"nothing you need"}, nil, ""},
 		{
+			"a very slow line", "Prosody", func(d *diagnosis) {
+				d.inBand.rate, d.inBand.loaded, d.relay.rate, d.stanza = 50e3, 400, 60e3, stanzaFigures{}
+			},
+			[]string{"the line to the server is slow", "do not run a shell"}, nil, "",
+		},
+		{
 			"slow for each stanza, no proxy", "Prosody", both(noProxy, func(d *diagnosis) { d.inBand = pathFigures{rate: 4e6, idle: 1} }),
 			[]string{"nothing you need"},
 			[]string{"nagle = false"},
@@ -168,7 +174,7 @@ func TestFindings(t *testing.T) {
 		{"server", func(d *diagnosis) { d.software.Version = "1\n2" }, serverFindings, []string{`example.org: \x1b[2J 1\n2`, "accepted in", "stream management not offered"}},
 		{"fast", good, inBandFindings, []string{"30.0 MB/s sustained; 100 MB take 3 s", "round trip 20 ms, beside a large transfer 40 ms"}},
 		{"limited", stockLimits, inBandFindings, []string{
-			"7.0 kB/s sustained; 100 MB take 4.0 h; probably the server lets each session send about 9.7 kB/s of stanzas",
+			"7.0 kB/s sustained; 100 MB take 4.0 h; the line is slow, or the server lets each session send about 9.7 kB/s of stanzas",
 			"round trip 20 ms, beside a large transfer 1.2 s: typing lags",
 		}},
 		{"relay", good, relayFindings, []string{"proxy.example.org at proxy.example.org:5000: 50.0 MB/s; 100 MB take 2 s", "round trip 20 ms"}},

@@ -226,7 +226,7 @@ func peerHint(err error) string {
 	case errors.As(err, &ambiguous):
 		return "name the device you mean, for example: " + shellWord(ambiguous.found[0].String())
 	case errors.Is(err, xtls.ErrNotSupported):
-		return "nothing was sent; the peer needs a program that speaks XTLS, such as: xtls-demo serve"
+		return "nothing was sent; the peer needs a program that speaks XTLS, such as: xtls-demo serve; if it has one, that allows no tunnel like this: what do --path and --security say there?"
 	default:
 		return "the peer must be running, for example: xtls-demo serve --stdio"
 	}

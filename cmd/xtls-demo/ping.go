@@ -101,10 +101,14 @@ func (a *app) ping(ctx context.Context, name string, f pingFlags) error {
 	return err
 }
 
-// pathAndTrust is two lines on a tunnel.
+// pathAndTrust is two lines on a tunnel, and one more if there is no better path.
 func pathAndTrust(s xtls.State) string {
-	return fmt.Sprintf("%s  %s\npath %s, %s, %s, post-quantum %s", printable(s.Peer.String()), standing(s),
+	text := fmt.Sprintf("%s  %s\npath %s, %s, %s, post-quantum %s", printable(s.Peer.String()), standing(s),
 		s.Transport, s.Protocol(), s.Group, yesNo(s.PostQuantum()))
+	if s.Detour != "" {
+		text += "\nno better path: " + printable(s.Detour)
+	}
+	return text
 }
 
 // pingLoaded pings without and under load.

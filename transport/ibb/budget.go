@@ -4,7 +4,10 @@
 
 package ibb
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 const (
 	// MaxUnanswered is how many stanzas a session should have unanswered at most: ejabberd ends
@@ -14,6 +17,11 @@ const (
 	// sessionBlocks is how many of them may be blocks, of all streams. The rest is for credit, the
 	// closing of streams, and whatever else the session does.
 	sessionBlocks = MaxUnanswered - 100
+
+	// firstBlocks is how many more there may be of streams that have nothing in flight: a peer that
+	// answers nothing holds on to the places of its blocks for as long as an answer may take, and
+	// the streams of others are to go on meanwhile.
+	firstBlocks = 50
 )
 
 // A budget bounds the blocks in flight of all streams of a session.
@@ -23,11 +31,12 @@ type budget struct {
 	waiting map[*Conn]struct{}
 }
 
-// take takes a place for a block of c. If there is none, c will be woken up when there may be.
-func (b *budget) take(c *Conn) bool {
+// take takes a place for a block of c, the first one in flight or another. If there is none, c will be
+// woken up when there may be.
+func (b *budget) take(c *Conn, first bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.used < sessionBlocks {
+	if b.used < sessionBlocks || first && b.used < sessionBlocks+firstBlocks {
 		b.used++
 		return true
 	}
@@ -52,3 +61,21 @@ func (b *budget) give() {
 		c.mu.Unlock()
 	}
 }
+
+// mostGrowth is by how many octets the receive windows of all streams of a session together may grow:
+// more than any path needs, and what peers can make this end hold if nobody reads.
+const mostGrowth = 32 << 20
+
+// windows counts what receive windows have grown by.
+type windows struct{ octets atomic.Int64 }
+
+// take tells whether n octets more are allowed, and counts them.
+func (w *windows) take(n int) bool {
+	if w.octets.Add(int64(n)) <= mostGrowth {
+		return true
+	}
+	w.give(n)
+	return false
+}
+
+func (w *windows) give(n int) { w.octets.Add(-int64(n)) }

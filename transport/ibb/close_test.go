@@ -49,6 +49,38 @@ func TestCloseFlushes(t *testing.T) {
 	}
 }
 
+// TestCloseIsBoundedDespiteProgress: a peer that acknowledges a block now and then does not hold
+// Close for as long as there are blocks.
+func TestCloseIsBoundedDespiteProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, ibb.Config{BlockSize: 256, InFlight: 1})
+		a, _ := r.connect(t, false)
+		r.a.Hold(isElement("data"))
+		mustWrite(t, a, strings.Repeat("x", 100*256))
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for {
+				select {
+				case <-time.After(4 * time.Second):
+					r.a.Release()
+					r.a.Hold(isElement("data"))
+				case <-stop:
+					r.a.Release()
+					return
+				}
+			}
+		}()
+		start := time.Now()
+		err := a.Close()
+		if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took < time.Minute || took > 80*time.Second {
+			t.Errorf("Close = %v after %v", err, took)
+		}
+		close(stop)
+		<-stopped
+	})
+}
+
 // TestCloseIsBounded: a peer that does not answer holds Close for 5 seconds, and what did not
 // arrive is named.
 func TestCloseIsBounded(t *testing.T) {

@@ -21,6 +21,10 @@ import (
 // allows 10 kB/s needs longer than that for a full send buffer.
 const closeLinger = 5 * time.Second
 
+// closeMost bounds it altogether: a peer that acknowledges a block now and then is not waited for
+// for ever.
+const closeMost = time.Minute
+
 // An Addr is one end of a stream.
 type Addr struct {
 	// JID is the full JID of the end.
@@ -69,14 +73,15 @@ type Conn struct {
 	writable sync.Cond // room to write, or the end
 	work     sync.Cond // something to do for run
 
-	opened   bool                    // data are taken: <open/> was sent, or answered
-	ready    chan struct{}           // closed when opened
-	failed   context.CancelCauseFunc // ends Connect, nil when it is done
-	closed   bool                    // Close was called
-	cutShort bool                    // nothing is waited for any more
-	linger   *time.Timer             // of Close, which ends its patience; nil before
-	err      error                   // why the stream ended, nil while it lives or if Close ended it
-	tell     bool                    // after err: the peer is to get <close/>
+	opened     bool                    // data are taken: <open/> was sent, or answered
+	ready      chan struct{}           // closed when opened
+	failed     context.CancelCauseFunc // ends Connect, nil when it is done
+	closed     bool                    // Close was called
+	cutShort   bool                    // nothing is waited for any more
+	linger     *time.Timer             // of Close, which ends its patience; nil before
+	lingerMost time.Duration           // since born: when progress does not prolong it any more
+	err        error                   // why the stream ended, nil while it lives or if Close ended it
+	tell       bool                    // after err: the peer is to get <close/>
 
 	readDeadline, writeDeadline deadline
 
@@ -173,7 +178,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 
 // Close ends the stream. Reads and Writes return net.ErrClosed at once. Close then sends what
 // Write accepted, tells the peer, and waits for its answer (XEP-0047 §2.3), for at most 5
-// seconds. The deadlines do not matter to it: crypto/tls sets one in the past before it closes
+// seconds without progress and about a minute altogether. The deadlines do not matter to it: crypto/tls sets one in the past before it closes
 // what it runs on, and still wants its close_notify to arrive. Meanwhile what still comes is
 // acknowledged and thrown away, so that a peer that closes too gets its own data out of the way.
 //
@@ -188,8 +193,9 @@ func (c *Conn) Close() error {
 		return net.ErrClosed
 	}
 	c.closed = true
-	c.in.discard()
+	c.in.close()
 	c.linger = time.AfterFunc(closeLinger, c.stopWaiting)
+	c.lingerMost = c.now() + closeMost
 	c.wakeLocked()
 	c.mu.Unlock()
 

@@ -162,8 +162,8 @@ func (c *Conn) agree(theirs params, blockSize int, opened bool) {
 	c.blockSize = blockSize
 	c.credit = theirs.credit > 0
 	c.in = receiver{
-		blockSize: blockSize, window: window, most: most, messages: c.messages,
-		limit: uint64(window),
+		blockSize: blockSize, first: window, window: window, most: most, messages: c.messages,
+		limit: uint64(window), all: &c.t.windows,
 	}
 	c.out = sender{
 		size: cfg.SendBuffer, messages: c.messages, credit: theirs.credit, limit: uint64(theirs.credit),

@@ -311,3 +311,24 @@ func TestControllerOnLedge(t *testing.T) {
 		}
 	}
 }
+
+// TestControllerDrained: the last answers of a burst come late, and nothing is left to run out. Whoever
+// writes again later finds half of the window, not one block.
+func TestControllerDrained(t *testing.T) {
+	c := testController(4096)
+	p := &path{service: link(5e6), rtt: 100 * ms}
+	p.run(c, 10*time.Second)
+	before := c.cur.window
+	late := p.now + 2*time.Second
+	for i, f := range p.inFlight {
+		if i == len(p.inFlight)-1 {
+			late += surge
+		}
+		c.acked(late, f.n, f.stamp)
+	}
+	c.idle(late)
+	*p = path{service: p.service, rtt: p.rtt, now: late + 20*time.Second}
+	if p.run(c, 300*ms); c.cur.window < before/2-c.cur.unit() {
+		t.Errorf("window %d, %d before; %v", c.cur.window, before, c)
+	}
+}

@@ -104,6 +104,7 @@ type Transport struct {
 	stanzas transport.Stanzas
 	running sync.WaitGroup // one per Conn.run
 	flights budget
+	windows windows
 
 	mu      sync.Mutex
 	streams map[streamKey]*Conn // those that stanzas may be for

@@ -131,6 +131,10 @@ func (c *controller) startDraining(now time.Duration) {
 	c.surging = 0
 	c.abandonTrial()
 	c.setWindow(c.cur.window / 2)
+	if c.inFlight == 0 {
+		c.forget() // it has run out, and nobody writes
+		return
+	}
 	c.change(draining)
 	c.reading.start, c.reading.delivered = now, c.delivered
 }

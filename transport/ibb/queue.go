@@ -4,14 +4,23 @@
 
 package ibb
 
-// A queue is a first-in first-out buffer of octets. Its memory is of the pool, and goes back there
+import "sync"
+
+// largeQueue is from how many octets on the memory of a queue comes from largeQueues: whoever queues
+// little must not hold on to what somebody else needed for much.
+const largeQueue = 256 << 10
+
+// largeQueues holds memory of more than largeQueue octets.
+var largeQueues = sync.Pool{New: func() any { return new([]byte) }}
+
+// A queue is a first-in first-out buffer of octets. Its memory is of a pool, and goes back there
 // when it runs empty: a thousand idle streams are to cost next to nothing, and a busy one not to
 // begin with a small piece again and again. The zero value is an empty queue. It does not bound
 // itself; its users do.
 type queue struct {
 	buf  []byte
 	head int     // buf[head:] is in the queue
-	mem  *[]byte // buf's, of buffers; nil while the queue is empty
+	mem  *[]byte // buf's, of a pool; nil while the queue is empty
 }
 
 func (q *queue) len() int { return len(q.buf) - q.head }
@@ -25,13 +34,35 @@ func (q *queue) push(b []byte) {
 		q.mem = buffers.Get().(*[]byte)
 		q.buf = (*q.mem)[:0]
 	}
-	// Moving down before growing keeps the memory near what is queued; moving no more than was
-	// dropped meanwhile keeps it cheap.
-	if q.head > q.len() && len(q.buf)+len(b) > cap(q.buf) {
-		q.buf = q.buf[:copy(q.buf, q.buf[q.head:])]
-		q.head = 0
+	if len(q.buf)+len(b) > cap(q.buf) {
+		q.makeRoom(len(b))
 	}
 	q.buf = append(q.buf, b...)
+}
+
+// makeRoom moves the queue before n more octets make it grow. Moving it down keeps the memory near
+// what is queued; moving no more than was dropped meanwhile keeps that cheap.
+func (q *queue) makeRoom(n int) {
+	switch {
+	case q.head > q.len():
+		q.buf = q.buf[:copy(q.buf, q.buf[q.head:])]
+		q.head = 0
+	case cap(q.buf) <= largeQueue && q.len()+n > largeQueue:
+		mem := largeQueues.Get().(*[]byte)
+		buf := append((*mem)[:0], q.buf[q.head:]...)
+		q.release()
+		*q = queue{buf: buf, mem: mem}
+	}
+}
+
+// release gives the memory back.
+func (q *queue) release() {
+	*q.mem = q.buf[:0]
+	if cap(q.buf) > largeQueue {
+		largeQueues.Put(q.mem)
+	} else {
+		buffers.Put(q.mem)
+	}
 }
 
 // at returns the n octets from offset off on. They are valid until the next push or drop.
@@ -45,8 +76,7 @@ func (q *queue) drop(n int) {
 	if q.head < len(q.buf) {
 		return
 	}
-	*q.mem = q.buf[:0]
-	buffers.Put(q.mem)
+	q.release()
 	*q = queue{}
 }
 

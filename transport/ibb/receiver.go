@@ -10,7 +10,8 @@ import "io"
 // It does no I/O and has no lock; Conn's mutex guards it.
 type receiver struct {
 	blockSize int
-	window    int  // most octets of payload queued; grows
+	first     int  // most octets of payload queued at first
+	window    int  // the same now; grows
 	most      int  // most of window
 	messages  bool // the queue holds messages, not a stream
 
@@ -20,8 +21,9 @@ type receiver struct {
 	received uint64 // octets of payload so far: the stream offset
 	limit    uint64 // offset up to which the peer was told it may go
 
-	grown uint64 // offset from which on the window was watched
-	peak  int    // most octets queued since then
+	all   *windows // of the session
+	grown uint64   // offset from which on the window was watched
+	peak  int      // most octets queued since then
 }
 
 // check tells whether the block seq with payload is the next one and allowed.
@@ -66,8 +68,8 @@ func (r *receiver) grow() {
 	if r.received-r.grown < uint64(r.window) {
 		return
 	}
-	if r.peak <= r.window/2 {
-		r.window = min(2*r.window, r.most)
+	if next := min(2*r.window, r.most); r.peak <= r.window/2 && next > r.window && r.all.take(next-r.window) {
+		r.window = next
 	}
 	r.grown, r.peak = r.received, r.queued
 }
@@ -93,9 +95,11 @@ func (r *receiver) read(b []byte) (int, error) {
 	return n, nil
 }
 
-// discard throws away what was not read.
-func (r *receiver) discard() {
+// close throws away what was not read. Nothing is kept any more.
+func (r *receiver) close() {
 	r.q, r.queued = queue{}, 0
+	r.all.give(r.window - r.first)
+	r.first = r.window
 }
 
 // grant raises the limit to what there is room for and returns it. It never falls: what is

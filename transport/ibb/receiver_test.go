@@ -23,7 +23,7 @@ func TestReceiverWindow(t *testing.T) {
 		{"first window not yet full", 0, 0, first},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := receiver{blockSize: block, window: first, most: most, limit: first}
+			r := receiver{blockSize: block, first: first, window: first, most: most, limit: first, all: new(windows)}
 			payload := make([]byte, block)
 			for range max(first-block, tt.windows*most) / block {
 				if !r.fits(block) || r.received+block > r.limit {
@@ -46,5 +46,67 @@ func TestReceiverWindow(t *testing.T) {
 				t.Errorf("window %d, want %d", r.window, tt.want)
 			}
 		})
+	}
+}
+
+// TestReceiverGrowth: all windows together grow by so much and no more, until one is closed.
+func TestReceiverGrowth(t *testing.T) {
+	const block, first = 1000, 8000
+	all := new(windows)
+	grown := func() *receiver {
+		r := &receiver{blockSize: block, first: first, window: first, most: mostGrowth * 3 / 4, all: all}
+		payload := make([]byte, block)
+		for range 4 * mostGrowth / block {
+			r.take(payload, true)
+			if _, err := r.read(payload); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return r
+	}
+	a, b := grown(), grown()
+	if sum := a.window + b.window - 2*first; a.window != a.most || sum > mostGrowth || b.window <= first {
+		t.Errorf("windows %d and %d", a.window, b.window)
+	}
+	a.close()
+	a.close()
+	b.close()
+	if c := grown(); c.window != c.most {
+		t.Errorf("window %d after the others were closed", c.window)
+	}
+	if n := all.octets.Load(); n != mostGrowth*3/4-first {
+		t.Errorf("%d octets are counted", n)
+	}
+}
+
+// TestQueueMemory: who queues little does not hold on to memory that was needed for much.
+func TestQueueMemory(t *testing.T) {
+	var large, small queue
+	piece := make([]byte, 64<<10)
+	for range 32 {
+		large.push(piece)
+	}
+	for large.len() > 0 {
+		large.drop(len(piece))
+	}
+	small.push(piece[:1])
+	if cap(small.buf) > largeQueue {
+		t.Errorf("one octet holds %d", cap(small.buf))
+	}
+	// In order, whatever moves.
+	var q queue
+	next, want := byte(0), byte(0)
+	for i := range 200 {
+		for range 5000 {
+			q.push([]byte{next})
+			next++
+		}
+		for range min(q.len(), 50*i) {
+			if got := q.at(0, 1)[0]; got != want {
+				t.Fatalf("octet %d, want %d", got, want)
+			}
+			q.drop(1)
+			want++
+		}
 	}
 }

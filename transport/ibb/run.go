@@ -13,8 +13,8 @@ import (
 	"mellium.im/xmpp/stanza"
 )
 
-// buffers holds memory for rendering and decoding blocks, so that streams need none of their
-// own while they are idle.
+// buffers holds memory for rendering and decoding blocks and for queues, so that streams need none
+// of their own while they are idle.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // run sends what is to be sent until the stream ends, and then says so to the peer. It is the
@@ -63,7 +63,7 @@ func (c *Conn) now() time.Duration { return time.Since(c.born) }
 // nextLocked returns what is to be sent now, if the session has room for it.
 func (c *Conn) nextLocked() (due, bool) {
 	d, ok := c.out.next(c.now(), c.closed)
-	if !ok || c.t.flights.take(c) {
+	if !ok || c.t.flights.take(c, c.out.ctl.blocks == 0) {
 		return d, ok
 	}
 	c.out.ctl.starved(c.now())
@@ -97,7 +97,7 @@ func (c *Conn) step() bool {
 	}
 }
 
-// finish ends the stream in order, for at most closeLinger without progress. If the peer closed it the results of
+// finish ends the stream in order, for at most closeLinger. If the peer closed it the results of
 // blocks on their way may still come: its handlers and its Close send on different goroutines.
 // Otherwise the peer is told by <close/>, unless that is no use, and its answer is awaited
 // (XEP-0047 §2.3). It may be an error: either way the stream is closed.
@@ -156,7 +156,7 @@ func (c *Conn) blockAnswered(num uint64, reply xml.TokenReader, err error) {
 		return
 	}
 	if c.out.pending() < before {
-		if c.linger != nil && !c.cutShort {
+		if c.linger != nil && !c.cutShort && c.now() < c.lingerMost {
 			c.linger.Reset(closeLinger)
 		}
 		c.patience.reset()

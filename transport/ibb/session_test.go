@@ -12,6 +12,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -258,5 +259,41 @@ func TestSessionBudget(t *testing.T) {
 				t.Error("what was read differs from what was written")
 			}
 		}
+	})
+}
+
+// TestSessionBudgetOfOthers: a peer that answers nothing does not keep the streams of others from
+// going on, whatever it has in flight.
+func TestSessionBudgetOfOthers(t *testing.T) {
+	const streams, inFlight, block = 3, 400, 256
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, ibb.Config{BlockSize: block, InFlight: inFlight})
+		from, to := r.connect(t, false)
+		var others []*ibb.Conn
+		for range streams {
+			c, _ := r.connect(t, false)
+			others = append(others, c)
+		}
+		var silent atomic.Bool
+		silent.Store(true)
+		r.b.Hold(func(s jingletest.Stanza) bool { return s.Type == "result" && silent.Load() })
+		for _, c := range others {
+			mustWrite(t, c, pattern(inFlight*block))
+		}
+		synctest.Wait()
+		if got, want := sentBlocks(r.a), ibb.MaxUnanswered-100; got != want {
+			t.Errorf("%d blocks are in flight, want %d", got, want)
+		}
+		silent.Store(false)
+		want := pattern(3 * block)
+		mustWrite(t, from, want)
+		synctest.Wait()
+		if got := sentBlocks(r.a); got < ibb.MaxUnanswered-100+3 {
+			t.Errorf("%d blocks are sent, none of the other stream", got)
+		}
+		if got := readString(t, to, len(want)); got != want {
+			t.Error("what was read differs from what was written")
+		}
+		r.b.Release()
 	})
 }

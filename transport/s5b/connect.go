@@ -22,8 +22,10 @@ import (
 // How long each state of a negotiation may last. Signalling comes on top of none of them: each
 // bounds all that happens in its state.
 const (
-	// gatherTime: for proxies to be found; what is found later is for the next negotiation.
-	gatherTime = time.Second
+	// gatherTime: for proxies to be found; what is found later is for the next negotiation. It is
+	// gatherRelayTime where nothing else may be used.
+	gatherTime      = time.Second
+	gatherRelayTime = 5 * time.Second
 
 	// offerTime: for the peer's answer to an offer, or the offer itself. A person may be asked
 	// first; Connect's own context usually ends sooner.
@@ -290,12 +292,16 @@ func (g *negotiation) listen() error {
 	return nil
 }
 
-// findProxies offers the own server's proxies.
+// findProxies offers the own server's proxies, as far as they are found in time.
 func (g *negotiation) findProxies(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, gatherTime)
+	wait := gatherTime
+	if !g.n.Direct {
+		wait = gatherRelayTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	proxies, err := g.t.Proxies(ctx)
-	g.mine = append(g.mine, proxyCandidates(proxies)...)
+	_, err := g.t.Proxies(ctx)
+	g.mine = append(g.mine, proxyCandidates(g.t.known())...) // one that does not answer hides no other
 	return err
 }
 

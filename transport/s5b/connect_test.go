@@ -18,7 +18,8 @@ import (
 
 var (
 	directOnly = transport.Negotiation{Initiator: true, Direct: true}
-	relayOnly  = transport.Negotiation{Initiator: true, Relay: true}
+	relayOnly  = transport.Negotiation{Initiator: true, Relay: true, PeerRelay: true}
+	ownRelay   = transport.Negotiation{Initiator: true, Relay: true}
 	both       = transport.Negotiation{Initiator: true, Direct: true, Relay: true}
 	nothing    = transport.Negotiation{Initiator: true}
 )
@@ -239,6 +240,36 @@ func TestBetterOnly(t *testing.T) {
 	conn, err := s.end()
 	if err != nil || time.Since(start) >= connectTime {
 		t.Fatalf("Connect: %v after %v", err, time.Since(start))
+	}
+	joined(t, conn, c)
+}
+
+// TestBetterInTime: better candidates that do not answer keep nobody waiting for long once bruno has
+// reached one.
+func TestBetterInTime(t *testing.T) {
+	t.Parallel()
+	silent := newHost(t, "x", 1<<30)
+	s := play(t, t.Context(), directOnly)
+	offer := s.recv()
+	s.send(message{candidates: []candidate{silent.cand}})
+	got, err := silent.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	c, err := s.dial(offer.candidates[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.send(message{action: actionCandidateUsed, cid: offer.candidates[0].cid})
+	start := time.Now()
+	m := s.recv()
+	if took := time.Since(start); m.action != actionCandidateError || took < betterTime*9/10 || took > directTime*9/10 {
+		t.Fatalf("alba says %+v after %v", m, took)
+	}
+	conn, err := s.end()
+	if err != nil {
+		t.Fatal(err)
 	}
 	joined(t, conn, c)
 }

@@ -36,7 +36,7 @@
 //
 //	gather ───────► offered ───────► connecting ───────► chosen
 //	own proxies     the peer's       attempts 5 s,       │
-//	1 s             candidates       the peer's          ├─ direct, own attempt ─────► carrier
+//	1 s (alone 5)   candidates       the peer's          ├─ direct, own attempt ─────► carrier
 //	                2 min            word 10 s           ├─ direct, the peer's 2 s ──► carrier
 //	                                    │                ├─ own proxy: activate 5 s ─► carrier
 //	                                    │                └─ its proxy: wait 8 s ─────► carrier
@@ -45,7 +45,8 @@
 //	                                    ▼                ▼
 //	                                    ErrNoCandidate
 //
-// The responder gathers when it has the offer. Every time in the picture is a named constant, and
+// An attempt at a direct candidate takes 3 s at the most; once the peer has reached one of ours,
+// better ones have 1 s more. The responder gathers when it has the offer. Every time in the picture is a named constant, and
 // whatever ends a state badly is an error that says what was tried and why it failed. Cancelling
 // the context ends any of them. The port and all sockets that are not the carrier are closed at the
 // end, either way.
@@ -54,8 +55,10 @@
 //
 // Negotiation.Direct allows telling the peer own addresses and connecting to the peer's;
 // Negotiation.Relay allows proxies. What is not allowed is neither offered nor connected to. With
-// Relay alone a proxy that the peer offers is asked first, by its JID, whether the address is its
-// own: otherwise a peer could call its own machine a proxy to learn who connects. If nothing is
+// Relay alone a proxy that the peer offers must be one of the own server, or, with
+// Negotiation.PeerRelay, say that the address is its own when it is asked by its JID: otherwise a peer
+// could call its own machine a proxy to learn who connects. A peer that runs a server can do that
+// even so; PeerRelay is for peers that are known. If nothing is
 // allowed the negotiation goes through its motions and fails at once.
 //
 // # Strangers

@@ -157,7 +157,7 @@ type method struct {
 
 func (m method) Connect(ctx context.Context, n *transport.Negotiation) (transport.Conn, error) {
 	n2 := *n
-	n2.Direct, n2.Relay = m.r.direct, m.r.relay
+	n2.Direct, n2.Relay, n2.PeerRelay = m.r.direct, m.r.relay, m.r.relay
 	if m.r.rewrite != nil {
 		n2.Signal = rewriter{n.Signal, m.r.rewrite}
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,8 +95,10 @@ func TestSilence(t *testing.T) {
 		s.recv()
 		s.send(message{candidates: []candidate{h.cand}})
 		s.send(message{action: actionCandidateError})
-		if m := s.recv(); m.action != actionCandidateError {
-			t.Errorf("alba says %+v", m)
+		start := time.Now()
+		m := s.recv()
+		if took := time.Since(start); m.action != actionCandidateError || took < directTime*9/10 || took > connectTime*9/10 {
+			t.Errorf("alba says %+v after %v", m, took)
 		}
 		s.fails(ErrNoCandidate, h.cand.String()+" timed out")
 	})
@@ -206,13 +209,15 @@ func TestLyingProxies(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		lie  func(r *relay, c *candidate)
-		ok   bool
+		n    transport.Negotiation
+		why  string // "": it is used
 	}{
-		{"honest", func(*relay, *candidate) {}, true},
-		{"another port", func(r *relay, _ *candidate) { r.wrongAddr = true }, false},
-		{"a client", func(_ *relay, c *candidate) { c.jid = bruno }, false},
-		{"nobody", func(_ *relay, c *candidate) { c.jid = jid.MustParse("nobody.example") }, false},
-		{"a service of somebody else", func(r *relay, c *candidate) { c.jid = jid.MustParse("other.example") }, false},
+		{"honest", func(*relay, *candidate) {}, relayOnly, ""},
+		{"another port", func(r *relay, _ *candidate) { r.wrongAddr = true }, relayOnly, errUnconfirmed.Error()},
+		{"a client", func(_ *relay, c *candidate) { c.jid = bruno }, relayOnly, errUnconfirmed.Error()},
+		{"nobody", func(_ *relay, c *candidate) { c.jid = jid.MustParse("nobody.example") }, relayOnly, errUnconfirmed.Error()},
+		{"a service of somebody else", func(r *relay, c *candidate) { c.jid = jid.MustParse("other.example") }, relayOnly, errUnconfirmed.Error()},
+		{"honest, of somebody who may run it", func(*relay, *candidate) {}, ownRelay, errForeign.Error()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &script{t: t, sess: newSession(alba), done: make(chan result, 1)}
@@ -223,21 +228,21 @@ func TestLyingProxies(t *testing.T) {
 			other.known(s.sess)
 			c := r.candidate("x", 1)
 			tt.lie(r, &c)
-			s.start(t.Context(), relayOnly)
+			s.start(t.Context(), tt.n)
 			s.recv()
 			s.send(message{candidates: []candidate{c}})
 			m := s.recv()
-			if (m.action == actionCandidateUsed) != tt.ok {
+			if (m.action == actionCandidateUsed) != (tt.why == "") {
 				t.Fatalf("alba says %+v", m)
 			}
 			r.mu.Lock()
 			conns := len(r.conns)
 			r.mu.Unlock()
-			if !tt.ok && conns > 0 {
+			if tt.why != "" && conns > 0 {
 				t.Error("alba connected to a proxy that nobody vouches for")
 			}
-			if !tt.ok {
-				s.fails(ErrNoCandidate, errUnconfirmed.Error())
+			if tt.why != "" {
+				s.fails(ErrNoCandidate, tt.why)
 				return
 			}
 			s.send(message{action: actionProxyError}) // a violation: it ends Connect
@@ -294,6 +299,43 @@ func TestDiscovery(t *testing.T) {
 	}
 	if n := s.count(serverJID); n != 1 {
 		t.Errorf("the server was asked %d times", n)
+	}
+}
+
+// TestDiscoveryWithSilence: a service that does not answer hides no proxy, and is not taken for none.
+func TestDiscoveryWithSilence(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		proxy bool
+	}{{"beside a proxy", true}, {"alone", false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := &script{t: t, sess: newSession(alba), done: make(chan result, 1)}
+			s.tr = newTransport(t, s.sess)
+			items := "<item jid='dead.isle.example'/>"
+			if tt.proxy {
+				newRelay(t, proxyJID, s.sess)
+				items += "<item jid='" + proxyJID + "'/>"
+			}
+			s.sess.services[serverJID] = func(context.Context, jid.JID, stanza.IQType, string) (string, error) {
+				return "<query xmlns='" + nsDiscoItems + "'>" + items + "</query>", nil
+			}
+			s.sess.services["dead.isle.example"] = func(ctx context.Context, _ jid.JID, _ stanza.IQType, _ string) (string, error) {
+				<-ctx.Done()
+				return "", context.Cause(ctx)
+			}
+			s.start(t.Context(), both)
+			offered := slices.ContainsFunc(s.recv().candidates, func(c candidate) bool { return c.typ == typeProxy })
+			if offered != tt.proxy {
+				t.Errorf("a proxy is offered: %t", offered)
+			}
+			if found, err := s.tr.Proxies(t.Context()); (err == nil) != tt.proxy || len(found) > 0 != tt.proxy {
+				t.Errorf("Proxies = %v, %v", found, err)
+			}
+			s.tr.Close(nil)
+			s.fails(ErrSessionEnded)
+		})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -53,24 +54,36 @@ type Proxy struct {
 // Addr returns host and port as package net takes them.
 func (p Proxy) Addr() string { return net.JoinHostPort(p.Host, strconv.Itoa(int(p.Port))) }
 
-// A search is one look for proxies. The fields are valid when done is closed.
+// A search is one look for proxies.
 type search struct {
-	done    chan struct{}
-	at      time.Time // when it ended
-	proxies []Proxy
-	err     error
+	done chan struct{}
+
+	// Valid when done is closed.
+	at  time.Time // when it ended
+	err error
+
+	mu    sync.Mutex
+	found [][]Proxy // so far, by service
+}
+
+// proxies are those found so far.
+func (s *search) proxies() []Proxy {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := slices.Concat(s.found...)
+	return all[:min(len(all), maxProxies)]
 }
 
 // Proxies returns the relays of the own server, in the order it names them, at most 4. The first
 // call asks the server (XEP-0065 §4) and may take some seconds; its answer is kept for the life of
 // the Transport. Calling it right after login has it ready for the first negotiation. An empty
-// list means that the server has none; an error, that it could not be asked, which is not tried
-// again for a minute.
+// list means that the server has none; an error, that it could not be asked or that a service did
+// not answer, which is not tried again for a minute.
 func (t *Transport) Proxies(ctx context.Context) ([]Proxy, error) {
 	s := t.search()
 	select {
 	case <-s.done:
-		return s.proxies, s.err
+		return s.proxies(), s.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-t.ctx.Done():
@@ -103,9 +116,9 @@ func (t *Transport) search() *search {
 		defer close(s.done)
 		ctx, cancel := context.WithTimeout(t.ctx, discoveryTime)
 		defer cancel()
-		s.proxies, s.err = t.discover(ctx)
+		s.err = t.discover(ctx, s)
 		s.at = time.Now()
-		t.logf("the server has %d SOCKS5 proxies (%v)", len(s.proxies), s.err)
+		t.logf("the server has %d SOCKS5 proxies (%v)", len(s.proxies()), s.err)
 	})
 	return s
 }
@@ -118,35 +131,52 @@ func (t *Transport) known() []Proxy {
 	if s == nil {
 		return nil
 	}
-	select {
-	case <-s.done:
-		return s.proxies
-	default:
-		return nil
-	}
+	return s.proxies()
 }
 
 // discover asks the own server for its services and these for what they are.
-func (t *Transport) discover(ctx context.Context) ([]Proxy, error) {
+func (t *Transport) discover(ctx context.Context, s *search) error {
 	items, err := t.items(ctx, t.stanzas.LocalAddr().Domain())
 	if err != nil {
-		return nil, fmt.Errorf("s5b: looking for a proxy: %w", err)
+		return fmt.Errorf("s5b: looking for a proxy: %w", err)
 	}
-	perItem := make([][]Proxy, len(items))
+	s.mu.Lock()
+	s.found = make([][]Proxy, len(items))
+	s.mu.Unlock()
+	errs := make([]error, len(items))
 	var asking sync.WaitGroup
 	for i, item := range items {
 		asking.Go(func() {
-			if t.isProxy(ctx, item) {
-				perItem[i], _ = t.streamhosts(ctx, item) // one that does not answer is none
-			}
+			ps, err := t.proxiesAt(ctx, item)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.found[i], errs[i] = ps, err
 		})
 	}
 	asking.Wait()
-	var all []Proxy
-	for _, ps := range perItem {
-		all = append(all, ps...)
+	if err := errors.Join(errs...); err != nil && len(s.proxies()) == 0 {
+		return fmt.Errorf("s5b: looking for a proxy: %w", err)
 	}
-	return all[:min(len(all), maxProxies)], nil
+	return nil
+}
+
+// proxiesAt returns the addresses of a service if it is a proxy. An error means that it did not
+// answer; to say that it has none is an answer.
+func (t *Transport) proxiesAt(ctx context.Context, service jid.JID) ([]Proxy, error) {
+	is, err := t.isProxy(ctx, service)
+	if !is {
+		return nil, unanswered(service, err)
+	}
+	ps, err := t.streamhosts(ctx, service)
+	return ps, unanswered(service, err)
+}
+
+// unanswered returns err unless that is an answer.
+func unanswered(service jid.JID, err error) error {
+	if err == nil || errors.As(err, &stanza.Error{}) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", quote(service.String()), err)
 }
 
 // ask sends a question and decodes the answer into v.
@@ -189,7 +219,7 @@ func (t *Transport) items(ctx context.Context, server jid.JID) ([]jid.JID, error
 }
 
 // isProxy asks a service for its identity (XEP-0065 §4.2).
-func (t *Transport) isProxy(ctx context.Context, service jid.JID) bool {
+func (t *Transport) isProxy(ctx context.Context, service jid.JID) (bool, error) {
 	var answer struct {
 		XMLName    xml.Name `xml:"http://jabber.org/protocol/disco#info query"`
 		Identities []struct {
@@ -198,14 +228,14 @@ func (t *Transport) isProxy(ctx context.Context, service jid.JID) bool {
 		} `xml:"http://jabber.org/protocol/disco#info identity"`
 	}
 	if err := t.ask(ctx, service, nsDiscoInfo, &answer); err != nil {
-		return false
+		return false, err
 	}
 	for _, id := range answer.Identities {
 		if id.Category == "proxy" && id.Type == "bytestreams" {
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 // streamhosts asks a proxy for its network addresses (XEP-0065 §4.3).

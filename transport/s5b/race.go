@@ -26,12 +26,20 @@ const (
 
 	// proxyDelay is how much longer a proxy waits while others are still tried.
 	proxyDelay = 300 * time.Millisecond
+
+	// directTime bounds an attempt at a direct candidate: where a firewall swallows what it does not
+	// like nobody answers, and the user waits. TCP repeats its first segment after 1 s.
+	directTime = 3 * time.Second
+
+	// betterTime is how long better candidates are still tried once the peer has reached one.
+	betterTime = time.Second
 )
 
 var (
 	errTimeout = errors.New("timed out")
 	errBeaten  = errors.New("given up for a better one")
 	errAddress = errors.New("not an address to connect to")
+	errForeign = errors.New("is no proxy of the own server, and the peer is not known")
 )
 
 // A race is the attempts at the peer's candidates. Those of higher priority start first; the first
@@ -44,6 +52,7 @@ type race struct {
 	queue   []candidate // not begun, best first
 	running map[string]running
 	next    *time.Timer // when the next one may begin
+	hurry   *time.Timer // ends all of them, nil as long as the peer has reached none
 	ready   time.Time   // the same
 	done    chan attempt
 	bar     int64 // priority that has to be beaten, -1 for none
@@ -105,7 +114,8 @@ func (g *negotiation) forbids(c candidate) string {
 	return ""
 }
 
-// beat gives up what is not better than what the peer has reached (XEP-0260 §2.3).
+// beat gives up what is not better than what the peer has reached (XEP-0260 §2.3), and the rest after
+// betterTime.
 func (r *race) beat(priority uint32) {
 	r.bar = int64(priority)
 	worse := func(c candidate) bool { return int64(c.priority) <= r.bar }
@@ -115,6 +125,7 @@ func (r *race) beat(priority uint32) {
 			a.cancel(errBeaten)
 		}
 	}
+	r.hurry = time.AfterFunc(betterTime, func() { r.cancel(errTimeout) })
 }
 
 // step begins what is due. It returns true if the race is over.
@@ -180,6 +191,9 @@ func (r *race) close() {
 	}
 	r.cancel(nil)
 	r.next.Stop()
+	if r.hurry != nil {
+		r.hurry.Stop()
+	}
 	for range r.running {
 		if a := <-r.done; a.err == nil {
 			_ = a.conn.Close()
@@ -195,13 +209,25 @@ func (r *race) close() {
 
 // try connects to one candidate of the peer.
 func (g *negotiation) try(ctx context.Context, c candidate) (*net.TCPConn, error) {
-	trusted := false
-	if c.typ == typeProxy {
-		trusted = slices.ContainsFunc(g.t.known(), func(p Proxy) bool { return p.Addr() == c.addr() })
-		if !g.n.Direct && !trusted {
-			if err := g.t.confirm(ctx, c); err != nil {
-				return nil, err
-			}
+	if c.typ != typeProxy {
+		ctx, cancel := context.WithTimeoutCause(ctx, directTime, errTimeout)
+		defer cancel()
+		return g.t.dial(ctx, c, false, g.dstaddr)
+	}
+	own := func() bool {
+		return slices.ContainsFunc(g.t.known(), func(p Proxy) bool { return p.Addr() == c.addr() })
+	}
+	trusted := own()
+	switch { // whose it is decides who learns this end's address
+	case trusted || g.n.Direct:
+	case g.n.PeerRelay:
+		if err := g.t.confirm(ctx, c); err != nil {
+			return nil, err
+		}
+	default:
+		_, _ = g.t.Proxies(ctx) // the search may not be over
+		if trusted = own(); !trusted {
+			return nil, errForeign
 		}
 	}
 	return g.t.dial(ctx, c, trusted, g.dstaddr)
@@ -255,8 +281,10 @@ func (t *Transport) allows(_, address string, _ syscall.RawConn) error {
 // reason says in a few words why something failed.
 func reason(err error) string {
 	var dns *net.DNSError
-	if errors.Is(err, errUnconfirmed) {
-		return errUnconfirmed.Error()
+	for _, e := range []error{errUnconfirmed, errForeign} {
+		if errors.Is(err, e) {
+			return e.Error()
+		}
 	}
 	if se, ok := errors.AsType[stanza.Error](err); ok {
 		return "refused by the proxy: " + quote(string(se.Condition))
