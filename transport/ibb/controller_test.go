@@ -320,6 +320,7 @@ func TestControllerDrained(t *testing.T) {
 	p.run(c, 10*time.Second)
 	before := c.cur.window
 	late := p.now + 2*time.Second
+	c.change(holding) // no reading is so far that these would end it
 	for i, f := range p.inFlight {
 		if i == len(p.inFlight)-1 {
 			late += surge
