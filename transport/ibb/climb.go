@@ -102,6 +102,7 @@ type climb struct {
 	lowered         time.Duration // when a smaller window was tried last
 	tried           uint64        // weight acknowledged when the trial began, or was cut to what it got
 	peak            int           // most weight in flight since then
+	half            int           // largest window after draining
 	larger, smaller retry         // sizes of blocks
 }
 
@@ -202,6 +203,9 @@ func (c *controller) decide(now time.Duration, before setting) {
 			c.grow()
 			return
 		}
+		if c.leap() {
+			return
+		}
 		if !c.better() {
 			c.giveUp(now)
 			return
@@ -210,6 +214,9 @@ func (c *controller) decide(now time.Duration, before setting) {
 		c.hold(now, before)
 		return
 	case raising:
+		if !c.better() && c.leap() {
+			return
+		}
 		if !c.better() {
 			c.giveUp(now)
 			return
@@ -258,6 +265,20 @@ func (c *controller) grow() {
 		return
 	}
 	c.try(starting, c.cur.chunk, 2*c.cur.window)
+}
+
+// leap goes on from four blocks that were no better than two to eight, still compared with the two:
+// TCP may take a round trip more for three blocks than for two, which looks like a full path until
+// there are many. On a path that is full it costs a moment of no more than twice longBlock.
+func (c *controller) leap() bool {
+	if c.kept.window/c.kept.unit() != 2 || c.cur.window != 2*c.kept.window || 2*c.cur.window > c.mostWindow() ||
+		c.cur.rtt <= shortDelay || c.cur.rtt > longBlock {
+		return false
+	}
+	kept := c.kept
+	c.try(c.stage, c.cur.chunk, 2*c.cur.window)
+	c.kept = kept
+	return true
 }
 
 // hold decides after a reading of what is in use whether something else is tried now.

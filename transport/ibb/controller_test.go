@@ -276,39 +276,80 @@ func TestControllerWhenTheRateChangesInAPause(t *testing.T) {
 // So it is with Prosody on a link of 20 ms with an MTU of 1500, where the raw sender has 0.09,
 // 0.18, 0.19, 0.24, 0.51, 0.98, 2.1 and 3.4 MB/s with 1, 2, 3, 4, 8, 16, 32 and 64 blocks.
 func TestControllerOnLedge(t *testing.T) {
-	for _, jitter := range []time.Duration{0, 10 * ms, 30 * ms} {
-		for _, still := range []time.Duration{0, 120 * ms} {
-			t.Run(fmt.Sprintf("%v/%v", jitter, still), func(t *testing.T) {
-				c := testController(4096)
-				var resumed, paused time.Duration
-				p := &path{service: link(5e6), rtt: 45 * ms, jitter: jitter}
-				p.ready = func(now time.Duration) bool { return now >= resumed || now < paused }
-				p.late = func(f flying, inFlight int) time.Duration {
-					due := f.answered
-					if inFlight > 2 {
-						due += 20 * ms
-					}
-					if since := f.stamp.at - resumed; since < 300*ms {
-						due += (300*ms - since) / 2
-					}
-					if since := due % (1500 * ms); since < still {
-						due += still - since
-					}
-					return due
+	for _, tt := range []struct {
+		steep       time.Duration // what three and four blocks take more than many
+		jitter      time.Duration
+		still, each time.Duration // how long all stands still, and how often
+	}{
+		{}, {jitter: 10 * ms}, {jitter: 30 * ms},
+		{still: 120 * ms, each: 1500 * ms}, {jitter: 10 * ms, still: 120 * ms, each: 1500 * ms}, {jitter: 30 * ms, still: 120 * ms, each: 1500 * ms},
+		{steep: 16 * ms}, {steep: 16 * ms, jitter: 10 * ms}, {steep: 16 * ms, still: 120 * ms, each: 1500 * ms},
+		{still: 600 * ms, each: 7100 * ms}, {steep: 16 * ms, still: 600 * ms, each: 7100 * ms},
+	} {
+		t.Run(fmt.Sprintf("%v/%v/%v", tt.steep, tt.jitter, tt.still), func(t *testing.T) {
+			c := testController(4096)
+			var resumed, paused time.Duration
+			p := &path{service: link(5e6), rtt: 45 * ms, jitter: tt.jitter}
+			p.ready = func(now time.Duration) bool { return now >= resumed || now < paused }
+			p.late = func(f flying, inFlight int) time.Duration {
+				due := f.answered
+				if inFlight > 2 {
+					due += 20 * ms
 				}
-				p.run(c, 4*time.Second)
-				for i := range 5 {
-					if got := p.run(c, 3*time.Second).rate() / 1e6; got < 3 {
-						t.Errorf("%.2f MB/s after %d pauses; %v", got, i, c)
-					}
-					paused, resumed = p.now, p.now+8*time.Second
-					p.run(c, 8*time.Second)
-					if got := p.run(c, 2*time.Second).rate() / 1e6; got < 2 {
-						t.Errorf("%.2f MB/s in the first seconds after %d pauses; %v", got, i+1, c)
-					}
+				if inFlight == 3 || inFlight == 4 {
+					due += tt.steep
 				}
-			})
-		}
+				if since := f.stamp.at - resumed; since < 300*ms {
+					due += (300*ms - since) / 2
+				}
+				if tt.each > 0 && due%tt.each < tt.still {
+					due += tt.still - due%tt.each
+				}
+				return due
+			}
+			p.run(c, 2*time.Second)
+			if got := p.run(c, time.Second).rate() / 1e6; got < 2.5 {
+				t.Errorf("%.2f MB/s after the start; %v", got, c)
+			}
+			for i := range 5 {
+				if got := p.run(c, 3*time.Second).rate() / 1e6; got < 2.8 {
+					t.Errorf("%.2f MB/s after %d pauses; %v", got, i, c)
+				}
+				paused, resumed = p.now, p.now+8*time.Second
+				p.run(c, 8*time.Second)
+				if got := p.run(c, 2*time.Second).rate() / 1e6; got < 2 {
+					t.Errorf("%.2f MB/s in the first seconds after %d pauses; %v", got, i+1, c)
+				}
+			}
+		})
+	}
+}
+
+// TestControllerAfterStandstill: all stands still, the first answers come slowly, and then it goes on as
+// before.
+func TestControllerAfterStandstill(t *testing.T) {
+	for _, still := range []time.Duration{200 * ms, 400 * ms, time.Second} {
+		t.Run(still.String(), func(t *testing.T) {
+			c := testController(4096)
+			p := &path{service: link(5e6), rtt: 50 * ms}
+			p.run(c, 10*time.Second)
+			before, from, slow := c.cur.window, p.now+50*ms, 0
+			p.late = func(f flying, _ int) time.Duration {
+				if f.answered < from {
+					return f.answered
+				}
+				slow = min(slow+1, 6)
+				return max(f.answered, from+still+time.Duration(slow)*20*ms)
+			}
+			drained := false
+			for range int((still + 300*ms) / ms) {
+				p.run(c, ms)
+				drained = drained || c.stage == draining
+			}
+			if !drained || c.stage == draining || c.cur.window < before/4 {
+				t.Errorf("window %d, %d before; it was drained: %t; %v", c.cur.window, before, drained, c)
+			}
+		})
 	}
 }
 

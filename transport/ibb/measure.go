@@ -135,15 +135,17 @@ func (c *controller) startDraining(now time.Duration) {
 		c.forget() // it has run out, and nobody writes
 		return
 	}
+	c.half = c.cur.window
 	c.change(draining)
 	c.reading.start, c.reading.delivered = now, c.delivered
 }
 
-// drain ends when no more is in flight than the path needs at the rate it is emptied with.
+// drain ends when no more is in flight than the path needs at the rate it is emptied with: that since
+// draining began, for the first answers after a standstill come slowly.
 func (c *controller) drain(now time.Duration) {
 	took := max(now-c.reading.start, time.Microsecond)
 	rate := float64(c.delivered-c.reading.delivered) / took.Seconds()
-	c.setWindow(min(c.cur.window, roundUp(rate*c.cur.least.get().Seconds(), c.cur.unit())))
+	c.setWindow(min(c.half, roundUp(rate*c.cur.least.get().Seconds(), c.cur.unit())))
 	if c.inFlight <= c.cur.window {
 		c.forget()
 	}
