@@ -245,9 +245,19 @@ func setUp(b *testing.B, from, to *xtls.Client) (dials int) {
 // BenchmarkIdleTunnels is the memory of a tunnel on which nothing happens, for each
 // side: live heap and stacks.
 func BenchmarkIdleTunnels(b *testing.B) {
-	const n = 1000
-	p := startProsody(b, prosodyOptions{})
-	alice, bob := connect(b, p, "alice"), connect(b, p, "bob")
+	p := startProsody(b, prosodyOptions{proxy65: true})
+	for _, bm := range []struct {
+		path xtls.Path
+		n    int
+	}{{xtls.PathInBand, 1000}, {xtls.PathRelay, 200}} {
+		b.Run(bm.path.String(), func(b *testing.B) {
+			idleTunnels(b, connectBy(b, p, "alice", bm.path), connectBy(b, p, "bob", bm.path), bm.n)
+		})
+	}
+}
+
+// idleTunnels reports the memory of one side of one of n tunnels.
+func idleTunnels(b *testing.B, alice, bob *xtls.Client, n int) {
 	var perSide []float64
 	for b.Loop() {
 		ctx, cancel := context.WithTimeout(b.Context(), benchTime)
@@ -256,7 +266,7 @@ func BenchmarkIdleTunnels(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		perSide = append(perSide, float64(liveMemory()-before)/(2*n))
+		perSide = append(perSide, float64(liveMemory()-before)/float64(2*n))
 		var closing sync.WaitGroup
 		for _, conn := range append(dialled, accepted...) {
 			closing.Go(func() { _ = conn.Close() })

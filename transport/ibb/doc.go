@@ -64,7 +64,8 @@
 // failed is tried again later and later. A trial of more than the peer gives credit for goes on with
 // that. When round trips become much longer and stay so, what is in flight
 // is halved at once, and nothing is sent until no more of it stands in a queue than the path
-// needs. Nothing is judged in the first round trips after a pause, while the TCP connections on
+// needs. From two blocks on it tries up to eight before it believes that more are no use, since TCP may
+// take a round trip more for three. Nothing is judged in the first round trips after a pause, while the TCP connections on
 // the way find their own rate again.
 //
 // On a path that has a rate and a length, that is rate times round trip: 250 blocks through
@@ -81,7 +82,8 @@
 // former, large blocks for the latter.
 //
 // The streams of one session together have at most 900 blocks unacknowledged, see
-// [MaxUnanswered]. If the session takes no more nevertheless, its answer is one of type wait and
+// [MaxUnanswered], and one each of up to 50 that have none: a peer that answers nothing does not keep
+// the streams with others from going on. Their receive windows together grow by 32 MiB at most. If the session takes no more nevertheless, its answer is one of type wait and
 // the stream pauses.
 //
 // # Blocks that are too large
