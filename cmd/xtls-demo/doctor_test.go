@@ -92,7 +92,8 @@ func TestAdvice(t *testing.T) {
 			"a very slow line", "Prosody", func(d *diagnosis) {
 				d.inBand.rate, d.inBand.loaded, d.relay.rate, d.stanza = 50e3, 400, 60e3, stanzaFigures{}
 			},
-			[]string{"the line to the server is slow", "do not run a shell"}, nil, "",
+			[]string{"the line to the server is slow", "do not run a shell"},
+			nil, "",
 		},
 		{
 			"slow for each stanza, no proxy", "Prosody", both(noProxy, func(d *diagnosis) { d.inBand = pathFigures{rate: 4e6, idle: 1} }),

@@ -281,10 +281,17 @@ func TestControllerOnLedge(t *testing.T) {
 		jitter      time.Duration
 		still, each time.Duration // how long all stands still, and how often
 	}{
-		{}, {jitter: 10 * ms}, {jitter: 30 * ms},
-		{still: 120 * ms, each: 1500 * ms}, {jitter: 10 * ms, still: 120 * ms, each: 1500 * ms}, {jitter: 30 * ms, still: 120 * ms, each: 1500 * ms},
-		{steep: 16 * ms}, {steep: 16 * ms, jitter: 10 * ms}, {steep: 16 * ms, still: 120 * ms, each: 1500 * ms},
-		{still: 600 * ms, each: 7100 * ms}, {steep: 16 * ms, still: 600 * ms, each: 7100 * ms},
+		{},
+		{jitter: 10 * ms},
+		{jitter: 30 * ms},
+		{still: 120 * ms, each: 1500 * ms},
+		{jitter: 10 * ms, still: 120 * ms, each: 1500 * ms},
+		{jitter: 30 * ms, still: 120 * ms, each: 1500 * ms},
+		{steep: 16 * ms},
+		{steep: 16 * ms, jitter: 10 * ms},
+		{steep: 16 * ms, still: 120 * ms, each: 1500 * ms},
+		{still: 600 * ms, each: 7100 * ms},
+		{steep: 16 * ms, still: 600 * ms, each: 7100 * ms},
 	} {
 		t.Run(fmt.Sprintf("%v/%v/%v", tt.steep, tt.jitter, tt.still), func(t *testing.T) {
 			c := testController(4096)
