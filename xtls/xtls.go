@@ -328,7 +328,7 @@ func (c *Client) forget(conn *Conn) {
 
 // Close closes the listener and all tunnels, and joins everything the client
 // started. A session made by [Connect] is ended as well; one of the caller's is
-// not. It takes some seconds at most. The second Close returns net.ErrClosed.
+// not. It takes as long as [Conn.Close] does. The second Close returns net.ErrClosed.
 func (c *Client) Close() error {
 	first := c.ctx.Err() == nil || !errors.Is(context.Cause(c.ctx), net.ErrClosed)
 	c.mu.Lock()

@@ -132,7 +132,7 @@ func (s *Session) Accept(ctx context.Context) (*Stream, error) {
 }
 
 // Close ends the session: streams that did not end before are cut at both ends. It
-// waits some seconds at most for what was written to leave, and closes the tunnel,
+// waits for what was written to leave, as the tunnel does when it is closed, and closes the tunnel,
 // whose error it returns. The second Close returns net.ErrClosed. Close is due also
 // after the session has ended otherwise.
 func (s *Session) Close() error {
