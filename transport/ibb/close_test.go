@@ -49,38 +49,6 @@ func TestCloseFlushes(t *testing.T) {
 	}
 }
 
-// TestCloseIsBoundedDespiteProgress: a peer that acknowledges a block now and then does not hold
-// Close for as long as there are blocks.
-func TestCloseIsBoundedDespiteProgress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, ibb.Config{BlockSize: 256, InFlight: 1})
-		a, _ := r.connect(t, false)
-		r.a.Hold(isElement("data"))
-		mustWrite(t, a, strings.Repeat("x", 100*256))
-		stop, stopped := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(stopped)
-			for {
-				select {
-				case <-time.After(4 * time.Second):
-					r.a.Release()
-					r.a.Hold(isElement("data"))
-				case <-stop:
-					r.a.Release()
-					return
-				}
-			}
-		}()
-		start := time.Now()
-		err := a.Close()
-		if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took < time.Minute || took > 80*time.Second {
-			t.Errorf("Close = %v after %v", err, took)
-		}
-		close(stop)
-		<-stopped
-	})
-}
-
 // TestCloseIsBounded: a peer that does not answer holds Close for 5 seconds, and what did not
 // arrive is named.
 func TestCloseIsBounded(t *testing.T) {
@@ -408,39 +376,53 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 // TestCloseWaitsWhileThereIsProgress: a peer that takes one block every four seconds is slow, not
-// gone; what Write accepted arrives.
+// gone; what Write accepted arrives. It does not hold Close for as long as there are blocks.
 func TestCloseWaitsWhileThereIsProgress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, ibb.Config{BlockSize: 256, InFlight: 1})
-		a, b := r.connect(t, false)
-		r.a.Hold(isElement("data"))
-		data := strings.Repeat("x", 5*256)
-		mustWrite(t, a, data)
-		stop := make(chan struct{})
-		released := make(chan struct{})
-		go func() {
-			defer close(released)
-			for {
-				select {
-				case <-time.After(4 * time.Second):
-					r.a.Release()
-					r.a.Hold(isElement("data"))
-				case <-stop:
+	for _, tt := range []struct {
+		name        string
+		blocks      int
+		least, most time.Duration
+		want        error
+	}{
+		{"few", 5, 16 * time.Second, time.Minute, nil},
+		{"many", 100, time.Minute, 80 * time.Second, os.ErrDeadlineExceeded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, ibb.Config{BlockSize: 256, InFlight: 1})
+				a, b := r.connect(t, false)
+				r.a.Hold(isElement("data"))
+				data := strings.Repeat("x", tt.blocks*256)
+				mustWrite(t, a, data)
+				stop := make(chan struct{})
+				released := make(chan struct{})
+				go func() {
+					defer close(released)
+					for {
+						select {
+						case <-time.After(4 * time.Second):
+							r.a.Release()
+							r.a.Hold(isElement("data"))
+						case <-stop:
+							r.a.Release()
+							return
+						}
+					}
+				}()
+				start := time.Now()
+				err := a.Close()
+				if took := time.Since(start); !errors.Is(err, tt.want) || took < tt.least || took > tt.most {
+					t.Errorf("Close = %v after %v", err, took)
+				}
+				close(stop)
+				<-released
+				if tt.want != nil {
 					return
 				}
-			}
-		}()
-		start := time.Now()
-		if err := a.Close(); err != nil {
-			t.Errorf("Close = %v", err)
-		}
-		if took := time.Since(start); took < 16*time.Second {
-			t.Errorf("Close took %v: the peer was not slow", took)
-		}
-		close(stop)
-		<-released
-		if got, err := readAll(b); got != data || !errors.Is(err, transport.ErrClosedByPeer) {
-			t.Errorf("Read %d octets, %v", len(got), err)
-		}
-	})
+				if got, err := readAll(b); got != data || !errors.Is(err, transport.ErrClosedByPeer) {
+					t.Errorf("Read %d octets, %v", len(got), err)
+				}
+			})
+		})
+	}
 }

@@ -217,61 +217,46 @@ func TestSentence(t *testing.T) {
 		"proxy relay.moor.example:7 is not allowed", "the peer reached none of direct 127.0.0.1:"+strings.Split(offer.candidates[0].addr(), ":")[1])
 }
 
-// TestBetterOnly: after bruno's word alba goes on with better candidates only.
+// TestBetterOnly: after bruno's word alba goes on with better candidates only, and not for long with
+// one that does not answer.
 func TestBetterOnly(t *testing.T) {
-	slow := newHost(t, "x", 1) // accepts and says nothing
-	s := play(t, t.Context(), directOnly)
-	offer := s.recv()
-	s.send(message{candidates: []candidate{slow.cand}})
-	got, err := slow.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer got.Close()
-	c, err := s.dial(offer.candidates[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.send(message{action: actionCandidateUsed, cid: offer.candidates[0].cid})
-	start := time.Now()
-	if m := s.recv(); m.action != actionCandidateError {
-		t.Fatalf("alba says %+v", m)
-	}
-	conn, err := s.end()
-	if err != nil || time.Since(start) >= connectTime {
-		t.Fatalf("Connect: %v after %v", err, time.Since(start))
-	}
-	joined(t, conn, c)
-}
-
-// TestBetterInTime: better candidates that do not answer keep nobody waiting for long once bruno has
-// reached one.
-func TestBetterInTime(t *testing.T) {
 	t.Parallel()
-	silent := newHost(t, "x", 1<<30)
-	s := play(t, t.Context(), directOnly)
-	offer := s.recv()
-	s.send(message{candidates: []candidate{silent.cand}})
-	got, err := silent.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
+	for _, tt := range []struct {
+		name         string
+		priority     uint32 // of bruno's candidate, which accepts and says nothing
+		least, limit time.Duration
+	}{
+		{"a worse one", 1, 0, betterTime * 9 / 10},
+		{"a better one", 1 << 30, betterTime * 9 / 10, directTime * 9 / 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			silent := newHost(t, "x", tt.priority)
+			s := play(t, t.Context(), directOnly)
+			offer := s.recv()
+			s.send(message{candidates: []candidate{silent.cand}})
+			got, err := silent.AcceptTCP()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer got.Close()
+			c, err := s.dial(offer.candidates[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.send(message{action: actionCandidateUsed, cid: offer.candidates[0].cid})
+			start := time.Now()
+			m := s.recv()
+			if took := time.Since(start); m.action != actionCandidateError || took < tt.least || took > tt.limit {
+				t.Fatalf("alba says %+v after %v", m, took)
+			}
+			conn, err := s.end()
+			if err != nil {
+				t.Fatal(err)
+			}
+			joined(t, conn, c)
+		})
 	}
-	defer got.Close()
-	c, err := s.dial(offer.candidates[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.send(message{action: actionCandidateUsed, cid: offer.candidates[0].cid})
-	start := time.Now()
-	m := s.recv()
-	if took := time.Since(start); m.action != actionCandidateError || took < betterTime*9/10 || took > directTime*9/10 {
-		t.Fatalf("alba says %+v after %v", m, took)
-	}
-	conn, err := s.end()
-	if err != nil {
-		t.Fatal(err)
-	}
-	joined(t, conn, c)
 }
 
 // TestResponderRepeatsNothing: what the initiator offers the responder does not (XEP-0260 §2.2).
