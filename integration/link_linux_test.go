@@ -5,6 +5,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"sync"
@@ -24,18 +25,18 @@ const (
 // farNetwork makes a network namespace that is reached over a link of its own, whose
 // packets take oneWay each way and are never larger than linkMTU, as on a real network:
 // neither loopback nor a veth pair cuts what is sent. It returns the command that runs
-// others inside. Everything ends with the test. It needs root and skips without.
+// others inside. Everything ends with the test. It needs root, ip and TUN devices.
 func farNetwork(t testing.TB, oneWay time.Duration) (within []string) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("making a network namespace needs root")
+		missing(t, "making a network namespace needs root")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("making a network namespace needs ip (Debian and Ubuntu: apt-get install iproute2)")
+		missing(t, "making a network namespace needs ip (Debian and Ubuntu: apt-get install iproute2)")
 	}
 	here, err := openTUN("xtls-here")
 	if err != nil {
-		t.Skipf("making a link needs TUN devices: %v", err)
+		missing(t, fmt.Sprintf("making a link needs TUN devices: %v", err))
 	}
 	far, err := openTUN("xtls-far")
 	if err != nil {

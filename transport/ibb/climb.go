@@ -214,11 +214,10 @@ func (c *controller) decide(now time.Duration, before setting) {
 		c.hold(now, before)
 		return
 	case raising:
-		if !c.better() && c.leap() {
-			return
-		}
 		if !c.better() {
-			c.giveUp(now)
+			if !c.leap() {
+				c.giveUp(now)
+			}
 			return
 		}
 		c.raise = backoff{}

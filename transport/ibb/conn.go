@@ -178,7 +178,8 @@ func (c *Conn) Write(b []byte) (int, error) {
 
 // Close ends the stream. Reads and Writes return net.ErrClosed at once. Close then sends what
 // Write accepted, tells the peer, and waits for its answer (XEP-0047 §2.3), for at most 5
-// seconds without progress and about a minute altogether. The deadlines do not matter to it: crypto/tls sets one in the past before it closes
+// seconds without progress and about a minute altogether. The deadlines do not matter to it:
+// crypto/tls sets one in the past before it closes
 // what it runs on, and still wants its close_notify to arrive. Meanwhile what still comes is
 // acknowledged and thrown away, so that a peer that closes too gets its own data out of the way.
 //

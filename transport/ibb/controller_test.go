@@ -319,7 +319,7 @@ func TestControllerOnLedge(t *testing.T) {
 				t.Errorf("%.2f MB/s after the start; %v", got, c)
 			}
 			for i := range 5 {
-				if got := p.run(c, 3*time.Second).rate() / 1e6; got < 2.8 {
+				if got := p.run(c, 3*time.Second).rate() / 1e6; got < 3 {
 					t.Errorf("%.2f MB/s after %d pauses; %v", got, i, c)
 				}
 				paused, resumed = p.now, p.now+8*time.Second

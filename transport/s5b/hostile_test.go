@@ -360,7 +360,9 @@ func TestSlowDiscovery(t *testing.T) {
 // TestCancel: ctx ends Connect in every state, and nothing is left.
 func TestCancel(t *testing.T) {
 	enough := errors.New("enough")
+	asked := make(chan struct{}, 1)
 	stuck := func(ctx context.Context, _ jid.JID, _ stanza.IQType, _ string) (string, error) {
+		asked <- struct{}{}
 		<-ctx.Done()
 		return "", context.Cause(ctx)
 	}
@@ -369,11 +371,7 @@ func TestCancel(t *testing.T) {
 		n    transport.Negotiation
 		to   func(s *script) // brings alba into the state
 	}{
-		{"gathering", both, func(s *script) {
-			for s.sess.count(serverJID) == 0 {
-				time.Sleep(time.Millisecond)
-			}
-		}},
+		{"gathering", both, func(*script) { <-asked }},
 		{"offered", directOnly, func(s *script) { s.recv() }},
 		{"waiting for an offer", transport.Negotiation{Direct: true}, func(*script) {}},
 		{"connecting", directOnly, func(s *script) {
