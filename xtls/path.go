@@ -17,6 +17,7 @@ import (
 	"example.org/xtls/fingerprint"
 	"example.org/xtls/jingle"
 	"example.org/xtls/transport"
+	"example.org/xtls/transport/s5b"
 )
 
 // A Path says which ways the octets of a tunnel may take. The zero value is PathAuto.
@@ -113,6 +114,18 @@ func (c *Client) method(ns string, w ways) transport.Method {
 	default:
 		return nil
 	}
+}
+
+// Proxies returns the SOCKS5 relays of the own server (XEP-0065), at most 4, in the order the server
+// names them. Nil without an error means that there is none; an error, that the server or one of its
+// services did not answer. The server is asked once, within 10 seconds, after a failure again a
+// minute later; with [Connect], unless Config.Path or Security rules relays out, right after login.
+func (c *Client) Proxies(ctx context.Context) ([]s5b.Proxy, error) {
+	proxies, err := c.s5b.Proxies(ctx)
+	if err != nil {
+		return nil, opError("proxies", c.LocalAddr().Domain(), err)
+	}
+	return proxies, nil
 }
 
 // known reports whether the user knows the peer well enough to show it an address: the peer is

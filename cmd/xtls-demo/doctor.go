@@ -78,9 +78,9 @@ type diagnosis struct {
 	login      time.Duration // from looking for the server to a bound resource
 	offer      serverOffer
 	limits     xtls.Limits
-	host       streamhost // of the first proxy
-	blockSize  int        // that the user wants; 0: none
-	configFile string     // where the user may say so for good
+	local      bool   // no address of the first proxy can be reached from elsewhere
+	blockSize  int    // that the user wants; 0: none
+	configFile string // where the user may say so for good
 	inBand     pathFigures
 	relay      pathFigures
 	stanza     stanzaFigures
@@ -160,10 +160,10 @@ func (p *prober) server(ctx context.Context, d *diagnosis) ([]finding, error) {
 	defer c.Close()
 	d.login = time.Since(start)
 	p.a.ui.progress("asking the server what it has")
-	d.offer, d.limits = p.a.inspect(ctx, c.Session()), c.Limits()
+	d.offer, d.limits = inspect(ctx, c), c.Limits()
 	d.software = software(ctx, c)
 	if len(d.offer.proxies) > 0 {
-		d.host = findStreamhost(ctx, c, d.offer.proxies[0])
+		d.local = onlyLocal(ctx, d.offer.proxies[0].Host)
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

@@ -6,7 +6,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"strings"
 )
 
@@ -77,31 +76,27 @@ func latency(what string, p pathFigures) finding {
 // relayFindings is what the proxy is good for.
 func relayFindings(d *diagnosis) []finding {
 	proxies, p := d.offer.proxies, d.relay
-	fields := []any{"proxies", proxies, "address", d.host.address()}
-	if len(proxies) == 0 {
-		return []finding{{"relay", "relay", "the server has no SOCKS5 proxy (proxy65)", append(fields, "works", false)}}
+	names, address := d.offer.proxyNames(), ""
+	if len(proxies) > 0 {
+		address = proxies[0].Addr()
 	}
-	name := printable(proxies[0])
-	if at := d.host.address(); at != "" {
-		name += " at " + printable(at)
+	fields := []any{"proxies", names, "address", address, "works", p.rate > 0 && p.err == nil}
+	switch {
+	case d.offer.proxyErr != nil:
+		return []finding{{"relay", "relay", "not known: " + printable(d.offer.proxyErr.Error()), append(fields, "why", d.offer.proxyErr)}}
+	case len(proxies) == 0:
+		return []finding{{"relay", "relay", "the server has no SOCKS5 proxy (proxy65)", fields}}
 	}
+	name := printable(names[0] + " at " + address)
 	if p.err != nil {
-		return []finding{{"relay", "relay", name + " does not work from here: " + printable(p.err.Error()), append(fields, "works", false, "why", p.err)}}
+		return []finding{{"relay", "relay", name + " does not work from here: " + printable(p.err.Error()), append(fields, "why", p.err)}}
 	}
 	text := fmt.Sprintf("%s: %s; 100 MB take %s", name, rateText(p.rate), duration(100e6/p.rate))
-	if d.host.local {
+	if d.local {
 		text += "; an address that peers elsewhere cannot reach"
 	}
-	fields = append(fields, "works", true, "rate", p.rate, "local", d.host.local)
+	fields = append(fields, "rate", p.rate, "local", d.local)
 	return []finding{{"relay", "relay", text, fields}, latency("relay_latency", p)}
-}
-
-// address is host and port, "" if they are not known.
-func (h streamhost) address() string {
-	if h.Host == "" {
-		return ""
-	}
-	return net.JoinHostPort(h.Host, h.Port)
 }
 
 // stanzaFindings is how large a stanza may be.
@@ -157,7 +152,7 @@ func (d *diagnosis) slowLine() bool {
 }
 
 // relayed reports whether the proxy works, for peers elsewhere too.
-func (d *diagnosis) relayed() bool { return d.relay.rate > 0 && d.relay.err == nil && !d.host.local }
+func (d *diagnosis) relayed() bool { return d.relay.rate > 0 && d.relay.err == nil && !d.local }
 
 // adviceForUser is what can be done without the admin.
 func adviceForUser(d *diagnosis) []string {
@@ -200,12 +195,13 @@ func remediesFor(d *diagnosis) []remedy {
 		add("Each client may send very little; 1 MB/s is still little for the server:", s.limits)
 	}
 	switch {
+	case d.offer.proxyErr != nil: // it may well have one
 	case len(d.offer.proxies) == 0:
 		add("A SOCKS5 proxy (XEP-0065) carries files beside the XMPP streams:", s.proxy)
 	case d.relay.err != nil:
 		add("The SOCKS5 proxy is announced and does not work. Its TCP port must be open, and its address one that clients reach:", s.proxy)
-	case d.host.local:
-		add("The SOCKS5 proxy announces "+printable(d.host.address())+", which only its own network reaches:", s.proxy)
+	case d.local:
+		add("The SOCKS5 proxy announces "+printable(d.offer.proxies[0].Addr())+", which only its own network reaches:", s.proxy)
 	}
 	if d.slowPerStanza() && s.reading != "" {
 		add("Prosody reads little at a time, and waits to fill TCP segments. Unless that is set already, in-band gains from:", s.reading)

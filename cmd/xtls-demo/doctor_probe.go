@@ -130,9 +130,12 @@ func serveProbe(ctx context.Context, l *xtls.Listener, from jid.JID) {
 	}
 }
 
+// softwareTime is how long the server may take to say what it is.
+const softwareTime = 10 * time.Second
+
 // software asks the server what it is (XEP-0092). Many do not say.
 func software(ctx context.Context, c *xtls.Client) version.Query {
-	ctx, cancel := context.WithTimeout(ctx, inspectTime)
+	ctx, cancel := context.WithTimeout(ctx, softwareTime)
 	defer cancel()
 	var about version.Query
 	if query(ctx, c, c.LocalAddr().Domain(), version.Query{}.TokenReader(), &about) != nil {
@@ -161,33 +164,6 @@ func query(ctx context.Context, c *xtls.Client, to jid.JID, question xml.TokenRe
 		return err
 	}
 	return xml.NewTokenDecoder(xmlstream.Inner(r)).Decode(v)
-}
-
-// A streamhost is where a proxy says that it is (XEP-0065 §4.3).
-type streamhost struct {
-	Host  string `xml:"host,attr"`
-	Port  string `xml:"port,attr"`
-	local bool   // no address of it can be reached from elsewhere
-}
-
-// findStreamhost asks a proxy where it is. Empty is what does not answer.
-func findStreamhost(ctx context.Context, c *xtls.Client, proxy string) streamhost {
-	ctx, cancel := context.WithTimeout(ctx, inspectTime)
-	defer cancel()
-	to, err := jid.Parse(proxy)
-	if err != nil {
-		return streamhost{}
-	}
-	question := xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: nsProxy65, Local: "query"}})
-	var answer struct {
-		Hosts []streamhost `xml:"http://jabber.org/protocol/bytestreams streamhost"`
-	}
-	if err := query(ctx, c, to, question, &answer); err != nil || len(answer.Hosts) == 0 {
-		return streamhost{}
-	}
-	h := answer.Hosts[0]
-	h.local = onlyLocal(ctx, h.Host)
-	return h
 }
 
 // onlyLocal reports whether all addresses of a host are of loopback or private networks. A name

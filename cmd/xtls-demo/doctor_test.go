@@ -14,6 +14,7 @@ import (
 	"mellium.im/xmpp/version"
 
 	"example.org/xtls/fingerprint"
+	"example.org/xtls/transport/s5b"
 	"example.org/xtls/xtls"
 )
 
@@ -21,8 +22,7 @@ import (
 func diagnosed(software string, change func(*diagnosis)) *diagnosis {
 	d := &diagnosis{
 		domain: "example.org", software: version.Query{Name: software}, configFile: "DIR/config.toml",
-		offer:  serverOffer{proxies: []string{"proxy.example.org"}},
-		host:   streamhost{Host: "proxy.example.org", Port: "5000"},
+		offer:  serverOffer{proxies: []s5b.Proxy{{JID: jid.MustParse("proxy.example.org"), Host: "proxy.example.org", Port: 5000}}},
 		inBand: pathFigures{rate: 30e6, idle: 20, loaded: 40},
 		relay:  pathFigures{rate: 50e6, idle: 20, loaded: 40},
 		stanza: stanzaFigures{passed: 250 << 10, rate: 5e6, refused: 512 << 10},
@@ -35,7 +35,7 @@ func good(*diagnosis) {}
 
 func stockLimits(d *diagnosis) { d.inBand = pathFigures{rate: 7e3, idle: 20, loaded: 1200} }
 
-func noProxy(d *diagnosis) { d.offer.proxies, d.host, d.relay = nil, streamhost{}, pathFigures{} }
+func noProxy(d *diagnosis) { d.offer.proxies, d.relay = nil, pathFigures{} }
 
 func fastLarge(d *diagnosis) { d.inBand.rate, d.stanza.rate = 20e6, 80e6 }
 
@@ -70,7 +70,7 @@ func TestAdvice(t *testing.T) {
 			"nagle",
 		},
 		{
-			"limits, a proxy for its own network", "Prosody", both(stockLimits, func(d *diagnosis) { d.host = streamhost{"10.0.0.1", "5000", true} }),
+			"limits, a proxy for its own network", "Prosody", both(stockLimits, func(d *diagnosis) { d.offer.proxies[0].Host, d.local = "10.0.0.1", true }),
 			[]string{"in-band is for shells", "do not run a shell"},
 			[]string{"announces 10.0.0.1:5000, which only its own network reaches", "proxy65_address"},
 			"nagle",
@@ -87,6 +87,7 @@ func TestAdvice(t *testing.T) {
 			[]string{"network_default_read_size = 65536", "network_settings = { nagle = false }"},
 			"limits",
 		},
+		{"a proxy that did not answer", "Prosody", func(d *diagnosis) { noProxy(d); d.offer.proxyErr = errors.New("no answer") }, []string{"nothing you need"}, nil, ""},
 		{"a slow line", "Prosody", func(d *diagnosis) { d.inBand.rate, d.relay.rate, d.stanza.rate = 1e6, 1.2e6, 1e6 }, []string{"nothing you need"}, nil, ""},
 		{
 			"a very slow line", "Prosody", func(d *diagnosis) {
@@ -179,8 +180,9 @@ func TestFindings(t *testing.T) {
 			"round trip 20 ms, beside a large transfer 1.2 s: typing lags",
 		}},
 		{"relay", good, relayFindings, []string{"proxy.example.org at proxy.example.org:5000: 50.0 MB/s; 100 MB take 2 s", "round trip 20 ms"}},
-		{"local relay", func(d *diagnosis) { d.host.local = true }, relayFindings, []string{"proxy.example.org at proxy.example.org:5000: 50.0 MB/s; 100 MB take 2 s; an address that", "round trip"}},
-		{"broken relay", func(d *diagnosis) { d.relay, d.host = pathFigures{err: errors.New("\a")}, streamhost{} }, relayFindings, []string{`proxy.example.org does not work from here: \a`}},
+		{"local relay", func(d *diagnosis) { d.local = true }, relayFindings, []string{"proxy.example.org at proxy.example.org:5000: 50.0 MB/s; 100 MB take 2 s; an address that", "round trip"}},
+		{"broken relay", func(d *diagnosis) { d.relay = pathFigures{err: errors.New("\a")} }, relayFindings, []string{`proxy.example.org at proxy.example.org:5000 does not work from here: \a`}},
+		{"silent relay", func(d *diagnosis) { noProxy(d); d.offer.proxyErr = errors.New("\a") }, relayFindings, []string{`not known: \a`}},
 		{"no relay", noProxy, relayFindings, []string{"the server has no SOCKS5 proxy"}},
 		{"stanzas", good, stanzaFindings, []string{"up to 250 KiB pass; one of 512 KiB ended its session"}},
 		{"all pass", func(d *diagnosis) { d.stanza = stanzaFigures{passed: 512 << 10} }, stanzaFindings, []string{"up to 512 KiB pass, the largest tried"}},

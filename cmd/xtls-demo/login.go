@@ -14,14 +14,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"mellium.im/xmpp"
-	"mellium.im/xmpp/disco"
-	"mellium.im/xmpp/disco/info"
-	"mellium.im/xmpp/disco/items"
 	"mellium.im/xmpp/jid"
+
+	"example.org/xtls/transport/s5b"
+	"example.org/xtls/xtls"
 )
 
 func (a *app) loginCommand() *cobra.Command {
@@ -64,9 +62,9 @@ func (a *app) login(ctx context.Context, name string) error {
 	if err := saveAccount(a.set.files.config, acc); err != nil {
 		return err
 	}
-	offer := a.inspect(est, e.Session())
+	offer := inspect(est, e.Client)
 	a.ui.event("account", "jid", owner.Bare(), "tls", offer.tls, "login", "accepted", "resume", offer.resume,
-		"limits", offer.limits, "proxy65", offer.proxies, "fingerprint", e.Fingerprint(), "new_identity", fresh)
+		"limits", offer.limits, "proxy65", offer.proxyNames(), "fingerprint", e.Fingerprint(), "new_identity", fresh)
 	a.ui.result("%s", verbatim(offer.String()))
 	if fresh {
 		a.ui.result("made your key, kept in %s", a.set.files.identity)
@@ -78,59 +76,49 @@ func (a *app) login(ctx context.Context, name string) error {
 
 // A serverOffer is what a server has for its users, as far as it says so.
 type serverOffer struct {
-	domain  jid.JID
-	tls     string
-	resume  bool     // XEP-0198
-	limits  bool     // XEP-0478
-	proxies []string // XEP-0065
+	domain   jid.JID
+	tls      string
+	resume   bool        // XEP-0198
+	limits   bool        // XEP-0478
+	proxies  []s5b.Proxy // XEP-0065
+	proxyErr error       // why it is not known whether there are any
 }
 
 // Namespaces that servers announce.
 const (
-	nsSM      = "urn:xmpp:sm:3"
-	nsLimits  = "urn:xmpp:stream-limits:0"
-	nsProxy65 = "http://jabber.org/protocol/bytestreams"
+	nsSM     = "urn:xmpp:sm:3"
+	nsLimits = "urn:xmpp:stream-limits:0"
 )
 
-const (
-	// maxItems bounds the services of a server that are asked what they are.
-	maxItems = 16
-	// inspectTime bounds the questions to the server.
-	inspectTime = 10 * time.Second
-)
-
-// inspect asks what the server has. What it does not answer is not there.
-func (a *app) inspect(ctx context.Context, s *xmpp.Session) serverOffer {
-	o := serverOffer{domain: s.LocalAddr().Domain(), tls: tls.VersionName(s.ConnectionState().Version), proxies: []string{}}
+// inspect asks what the server has.
+func inspect(ctx context.Context, c *xtls.Client) serverOffer {
+	s := c.Session()
+	o := serverOffer{domain: s.LocalAddr().Domain(), tls: tls.VersionName(s.ConnectionState().Version)}
 	_, o.resume = s.Feature(nsSM)
 	_, o.limits = s.Feature(nsLimits)
-	ctx, cancel := context.WithTimeout(ctx, inspectTime)
-	defer cancel()
-	for _, service := range serverItems(ctx, s, o.domain) {
-		about, err := disco.GetInfo(ctx, "", service, s)
-		if err == nil && slices.ContainsFunc(about.Features, func(f info.Feature) bool { return f.Var == nsProxy65 }) {
-			o.proxies = append(o.proxies, service.String())
-		}
-	}
+	o.proxies, o.proxyErr = c.Proxies(ctx)
 	return o
 }
 
-// serverItems lists the services of a domain.
-func serverItems(ctx context.Context, s *xmpp.Session, domain jid.JID) []jid.JID {
-	iter := disco.FetchItems(ctx, items.Item{JID: domain}, s)
-	var found []jid.JID
-	for len(found) < maxItems && iter.Next() {
-		found = append(found, iter.Item().JID)
+// proxyNames are the addresses of the services, each once.
+func (o serverOffer) proxyNames() []string {
+	names := []string{}
+	for _, p := range o.proxies {
+		if name := p.JID.Domain().String(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
-	_ = iter.Close() // what came is what there is
-	return found
+	return names
 }
 
 // String is for people.
 func (o serverOffer) String() string {
 	proxies := "no proxy65"
-	if len(o.proxies) > 0 {
-		proxies = "proxy65 " + strings.Join(o.proxies, " ")
+	switch {
+	case o.proxyErr != nil:
+		proxies = "proxy65 not known: " + o.proxyErr.Error()
+	case len(o.proxies) > 0:
+		proxies = "proxy65 " + strings.Join(o.proxyNames(), " ")
 	}
 	return fmt.Sprintf("%s: %s, login accepted, resume %s, stanza limits %s, %s", printable(o.domain.String()), o.tls,
 		yesNo(o.resume), announced(o.limits), printable(proxies))
