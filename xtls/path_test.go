@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/logging"
 	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/stanza"
 
@@ -102,6 +103,40 @@ func acquainted(t *testing.T, s *xtlstest.Server, path xtls.Path) (alice, bob *x
 	pin(t, alice.Trust, "bob@localhost", keyOf(bob), fingerprint.LevelPinned)
 	pin(t, bob.Trust, "alice@localhost", keyOf(alice), fingerprint.LevelPinned)
 	return alice, bob
+}
+
+// TestProxiesAtLogin: relays are looked for before anybody wants one.
+func TestProxiesAtLogin(t *testing.T) {
+	for _, path := range []xtls.Path{xtls.PathAuto, xtls.PathRelay} {
+		t.Run(path.String(), func(t *testing.T) {
+			s := xtlstest.NewServer(t, xtlstest.Config{})
+			cfg := xtlstest.ClientConfig(t, s, "alice")
+			cfg.Path = path
+			log := make(lines, 100)
+			cfg.LoggerFactory = &logging.DefaultLoggerFactory{Writer: log, ScopeLevels: map[string]logging.LogLevel{"s5b": logging.LogLevelDebug}}
+			alice := xtlstest.NewClient(t, s, "alice", cfg)
+			select {
+			case line := <-log:
+				if !strings.Contains(line, "1 SOCKS5 proxies") {
+					t.Errorf("%q", line)
+				}
+			case <-time.After(testTime):
+				t.Fatal("nothing is looked for")
+			}
+			proxies, err := alice.Proxies(t.Context())
+			if err != nil || len(proxies) != 1 || proxies[0].Addr() != s.ProxyAddr() {
+				t.Errorf("Proxies = %v, %v, want %s", proxies, err, s.ProxyAddr())
+			}
+		})
+	}
+}
+
+// lines takes what a logger writes.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
 }
 
 // TestCloseDelivers closes a tunnel, and the session, before the peer has read anything: beside

@@ -357,6 +357,42 @@ func TestSlowDiscovery(t *testing.T) {
 	s.fails(ErrSessionEnded)
 }
 
+// TestLateProxy: where nothing but a proxy may be used, an offer waits for a slow server.
+func TestLateProxy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		n       transport.Negotiation
+		offered bool
+	}{
+		{"beside addresses", both, false},
+		{"alone", transport.Negotiation{Initiator: true, Relay: true}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := &script{t: t, sess: newSession(alba), done: make(chan result, 1)}
+			s.tr = newTransport(t, s.sess)
+			newRelay(t, proxyJID, s.sess)
+			items := s.sess.services[serverJID]
+			s.sess.services[serverJID] = func(ctx context.Context, from jid.JID, typ stanza.IQType, payload string) (string, error) {
+				select {
+				case <-time.After(2 * gatherTime):
+					return items(ctx, from, typ, payload)
+				case <-ctx.Done():
+					return "", context.Cause(ctx)
+				}
+			}
+			s.start(t.Context(), tt.n)
+			offered := slices.ContainsFunc(s.recv().candidates, func(c candidate) bool { return c.typ == typeProxy })
+			if offered != tt.offered {
+				t.Errorf("a proxy is offered: %t", offered)
+			}
+			s.tr.Close(nil)
+			s.fails(ErrSessionEnded)
+		})
+	}
+}
+
 // TestCancel: ctx ends Connect in every state, and nothing is left.
 func TestCancel(t *testing.T) {
 	enough := errors.New("enough")
