@@ -28,6 +28,9 @@
 // A carrier whose two directions end apart has a method CloseWrite as well: who knows from
 // elsewhere that the peer has closed calls it, and reads what is still under way.
 //
+// A carrier that can tell a path that is dead from a peer that takes its time has a method
+// Unheard, which returns for how long what was written has been without any sign of arrival.
+//
 // Close of a carrier may wait, for a bounded time, until what was written has gone out.
 // [Conn.Abort] gives a carrier up at once.
 package transport

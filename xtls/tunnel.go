@@ -34,6 +34,9 @@ const (
 	// peer that vanished from going unnoticed for 30 seconds.
 	heartbeat     = 10 * time.Second
 	heartbeatTime = 15 * time.Second
+	// deadPath is how long a carrier that is not the stanzas may be without any sign that what was
+	// written arrives, while the peer is there.
+	deadPath = 30 * time.Second
 )
 
 // A tunnel is one end of a Jingle session on its way to a Conn and beyond.
@@ -137,7 +140,7 @@ func (t *tunnel) receive() {
 }
 
 // next returns the next action of the peer. While nothing arrives it makes sure,
-// with an empty session-info (XEP-0166 §6.8), that the peer is still there.
+// with an empty session-info (XEP-0166 §6.8), that the peer is still there, and the path.
 func (t *tunnel) next() (*jingle.Message, error) {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), heartbeat)
@@ -148,6 +151,8 @@ func (t *tunnel) next() (*jingle.Message, error) {
 			return m, nil
 		case !errors.Is(err, context.DeadlineExceeded) || t.js.Err() != nil:
 			return nil, endError(err)
+		case t.unheard() > deadPath:
+			return nil, fmt.Errorf("%w: the path is dead, nothing arrives at its other end", ErrLost)
 		case t.heard():
 			continue
 		}
@@ -306,6 +311,21 @@ func (t *tunnel) heard() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.carrier != nil && t.carrier.alive.Swap(false)
+}
+
+// unheard is for how long what was written has been without a sign of arrival, as far as the carrier
+// can tell.
+func (t *tunnel) unheard() time.Duration {
+	t.mu.Lock()
+	carrier := t.carrier
+	t.mu.Unlock()
+	if carrier == nil {
+		return 0
+	}
+	if c, ok := carrier.Conn.(interface{ Unheard() time.Duration }); ok {
+		return c.Unheard()
+	}
+	return 0
 }
 
 // hangUp ends whatever waits for the session, and the carrier: what has arrived

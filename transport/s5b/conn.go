@@ -32,6 +32,10 @@ const (
 	notSent = 128 << 10
 )
 
+// keepAlive finds out within 30 seconds that the other end has gone while nothing is sent
+// (RFC 9293 §3.8.4). While something is, Unheard does, for which it asks every 10 seconds.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4}
+
 var past = time.Unix(1, 0)
 
 // A carrier is a TCP connection after its SOCKS5 exchange. Read and Write go straight to it.
@@ -57,6 +61,7 @@ func (t *Transport) newCarrier(tcp *net.TCPConn, path transport.Path) (*carrier,
 	c := &carrier{t: t, tcp: tcp, path: path}
 	// What the system refuses here costs speed only.
 	_ = tcp.SetNoDelay(true)
+	_ = tcp.SetKeepAliveConfig(keepAlive)
 	limitNotSent(tcp)
 	err := tcp.SetDeadline(time.Time{}) // of the negotiation
 	if err == nil {
@@ -68,6 +73,12 @@ func (t *Transport) newCarrier(tcp *net.TCPConn, path transport.Path) (*carrier,
 func (c *carrier) Path() transport.Path { return c.path }
 func (c *carrier) LocalAddr() net.Addr  { return c.tcp.LocalAddr() }
 func (c *carrier) RemoteAddr() net.Addr { return c.tcp.RemoteAddr() }
+
+// Unheard returns for how long the system at the other end of the connection has said nothing, not
+// even that it is there (keepAlive), while something that was written is on its way: TCP itself would
+// go on for a quarter of an hour. It is 0 while nothing is under way, while the peer only takes its
+// time with reading, and where the system does not tell (all but Linux).
+func (c *carrier) Unheard() time.Duration { return unheard(c.tcp) }
 
 // Read reads from the socket.
 func (c *carrier) Read(b []byte) (int, error) {
