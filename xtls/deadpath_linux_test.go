@@ -76,15 +76,42 @@ func deadPath(t *testing.T, aliceWrites, bobWrites bool) {
 	}
 }
 
-// deafen drops whatever comes to either end of the connection to addr, which is of this process: the
-// filter of a socket, a classic BPF program, keeps 0 octets of each segment.
+// deafen drops whatever comes to either end of the connection to addr, which is of this process, once
+// nothing is under way: the filter of a socket, a classic BPF program, keeps 0 octets of each segment.
 func deafen(t *testing.T, addr netip.AddrPort) {
+	t.Helper()
+	ends := sockets(t, addr)
+	if len(ends) != 2 {
+		t.Fatalf("%d sockets of the connection to %v", len(ends), addr)
+	}
+	for _, fd := range ends {
+		for late := time.Now().Add(testTime); ; time.Sleep(time.Millisecond) {
+			info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+			if err != nil || time.Now().After(late) {
+				t.Fatalf("%+v, %v", info, err)
+			}
+			if info.Unacked == 0 {
+				break
+			}
+		}
+	}
+	for _, fd := range ends {
+		program := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
+		err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &program[0]})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// sockets are those of this process that are an end of the connection to addr.
+func sockets(t *testing.T, addr netip.AddrPort) []int {
 	t.Helper()
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	deaf := 0
+	var found []int
 	for _, entry := range open {
 		fd, err := strconv.Atoi(entry.Name())
 		if err != nil {
@@ -94,20 +121,11 @@ func deafen(t *testing.T, addr netip.AddrPort) {
 		if err != nil {
 			continue // not a connection
 		}
-		own, err := unix.Getsockname(fd)
-		if err != nil || sockAddr(own) != addr && sockAddr(peer) != addr {
-			continue
+		if own, err := unix.Getsockname(fd); err == nil && (sockAddr(own) == addr || sockAddr(peer) == addr) {
+			found = append(found, fd)
 		}
-		program := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
-		err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &program[0]})
-		if err != nil {
-			t.Fatal(err)
-		}
-		deaf++
 	}
-	if deaf != 2 {
-		t.Fatalf("%d sockets of the connection to %v", deaf, addr)
-	}
+	return found
 }
 
 // sockAddr is the zero AddrPort for what is neither IPv4 nor IPv6.

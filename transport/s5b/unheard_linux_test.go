@@ -28,11 +28,25 @@ func TestUnheard(t *testing.T) {
 	}
 	heard := func(d time.Duration) bool { return d == 0 }
 
+	raw, err := c.tcp.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for quiet := uint32(0); quiet < 50; time.Sleep(time.Millisecond) { // ms
+		if err := raw.Control(func(fd uintptr) {
+			info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+			if err != nil {
+				t.Fatal(err)
+			}
+			quiet = info.Last_ack_recv
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if c.Unheard() != 0 {
 		t.Errorf("nothing was written, and unheard for %v", c.Unheard())
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	var err error
 	written := 0
 	for err == nil { // until nothing fits
 		var n int
@@ -49,8 +63,7 @@ func TestUnheard(t *testing.T) {
 		t.Fatal(err)
 	}
 	until("a peer that reads", heard)
-	raw, err := y.SyscallConn()
-	if err != nil {
+	if raw, err = y.SyscallConn(); err != nil {
 		t.Fatal(err)
 	}
 	if err := raw.Control(func(fd uintptr) { deafen(t, int(fd)) }); err != nil {
