@@ -166,9 +166,13 @@ func (c *Conn) ioError(op string, err error) error {
 		err = fmt.Errorf("%w (%v)", ErrTampered, alert.Err)
 	case isAlarm(err):
 	default:
-		if alarm := c.t.alarm(); alarm != nil {
-			err = alarm
+		cause := c.t.awaitCause()
+		if isAlarm(cause) {
+			err = cause
 			break
+		}
+		if errors.Is(cause, ErrLost) && !errors.Is(cause, errPeerDone) {
+			err = cause // it says more than that the carrier has ended
 		}
 		if err = lost(err); op == "read" {
 			err = fmt.Errorf("%w: %w", err, io.ErrUnexpectedEOF)
@@ -180,19 +184,16 @@ func (c *Conn) ioError(op string, err error) error {
 // reasonTime is how long the end of the session may come after that of its carrier.
 const reasonTime = 2 * time.Second
 
-// alarm returns the alarm for which the peer has cut the carrier, if it has: on a
-// direct path the reason takes longer than the end.
-func (t *tunnel) alarm() error {
+// awaitCause returns why the session has ended, nil if it has not: on a direct path the
+// reason takes longer than the end of the carrier.
+func (t *tunnel) awaitCause() error {
 	timer := time.NewTimer(reasonTime)
 	defer timer.Stop()
 	select {
 	case <-t.ctx.Done():
 	case <-timer.C:
 	}
-	if cause := context.Cause(t.ctx); cause != nil && isAlarm(cause) {
-		return cause
-	}
-	return nil
+	return context.Cause(t.ctx)
 }
 
 func lost(err error) error {

@@ -474,6 +474,8 @@ func endError(err error) error {
 		return fmt.Errorf("the peer did not decide in time: %w", context.DeadlineExceeded)
 	case jingle.ReasonSuccess:
 		return errPeerDone
+	case jingle.ReasonFailedApplication: // Abort
+		return fmt.Errorf("%w: the peer broke it off", ErrLost)
 	case "":
 		return fmt.Errorf("%w: the peer does not know the session any more", ErrLost)
 	default:
