@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"mellium.im/xmpp/jid"
 
@@ -136,8 +137,9 @@ func (a *app) establishing(ctx context.Context) (context.Context, context.Cancel
 // during returns err, or which step ran out of time if --timeout was the cause.
 // est is the context of the step, from establishing.
 func (a *app) during(est context.Context, step string, err error) error {
-	if err != nil && errors.Is(est.Err(), context.DeadlineExceeded) && !isAlarm(err) {
-		return &timeoutError{a.set.timeout, step}
+	deadline, limited := est.Deadline()
+	if err != nil && limited && !time.Now().Before(deadline) && !isAlarm(err) { // the network may notice before est does
+		return &timeoutError{a.set.timeout, step, false}
 	}
 	return err
 }
@@ -258,7 +260,11 @@ func (a *app) dialApp(ctx context.Context, e *endpoint, peer jid.JID, app xtls.A
 	}
 	conn, err := e.Dial(ctx, found[0], app)
 	if err != nil {
-		return nil, a.during(ctx, "waiting for "+printable(found[0].String())+" to accept", err)
+		step := "waiting for " + printable(found[0].String()) + " to accept"
+		if e.gate.asking.Load() {
+			step = "waiting for your answer"
+		}
+		return nil, a.during(ctx, step, err)
 	}
 	a.tunnelUp(conn.State())
 	return conn, nil

@@ -274,7 +274,7 @@ func benchError(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &timeoutError{pingTime, "waiting for the peer to have received everything"}
+		return &timeoutError{pingTime, "waiting for the peer to have received everything", true}
 	case errors.Is(err, xtls.ErrLost), errors.Is(err, xtls.ErrTampered):
 		return err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, mux.ErrReset):

@@ -40,7 +40,7 @@ func (g *gate) converse(ctx context.Context, v *xtls.Verification) (xtls.Level, 
 	if method != "" {
 		g.ui.print(g.ui.people, "%s", []any{verbatim(text)})
 	}
-	alone := false // the peer went on without comparing
+	alone := false // the peer does not compare
 	for {
 		if method == "" {
 			answer, err := g.question(ctx, v, text+g.choices(v, alone))
@@ -60,7 +60,7 @@ func (g *gate) converse(ctx context.Context, v *xtls.Verification) (xtls.Level, 
 			return level, err
 		}
 		alone, method = true, ""
-		text = fmt.Sprintf("\n  %s knows your key already, or took it as it came, and went on without comparing.\n",
+		text = fmt.Sprintf("\n  The user of %s does not compare: gave up, or knows your key already, or took it as it came.\n",
 			printable(v.Peer.Bare().String()))
 	}
 }

@@ -242,7 +242,7 @@ func (c *conversation) run(ctx context.Context, local localEnd) error {
 			return c.ended(c.end)
 		case <-late:
 			if n := c.onTheirWay(); n > 0 {
-				return &timeoutError{receiptTime, fmt.Sprintf("waiting for %d lines to arrive", n)}
+				return &timeoutError{receiptTime, fmt.Sprintf("waiting for %d lines to arrive", n), true}
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)

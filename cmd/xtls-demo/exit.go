@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/stream"
 
 	"example.org/xtls/fingerprint"
 	"example.org/xtls/xtls"
@@ -116,10 +118,11 @@ func usagef(format string, args ...any) error {
 	return &usageError{err: fmt.Errorf(format, args...)}
 }
 
-// A timeoutError says that --timeout has passed.
+// A timeoutError says that --timeout, or a time of our own, has passed.
 type timeoutError struct {
 	after time.Duration
 	step  string // what was going on
+	ours  bool   // --timeout has nothing to do with it
 }
 
 func (e *timeoutError) Error() string {
@@ -148,6 +151,7 @@ type unknownError struct {
 	peer     jid.JID // bare
 	key      fingerprint.Fingerprint
 	standing string // of the key: NEW, PINNED, CA, VERIFIED or CHANGED
+	pinnable bool   // --accept-new would take it
 	why      error
 }
 
@@ -178,14 +182,18 @@ func hint(err error) string {
 	case exitAlarm:
 		return alarmHint(err)
 	case exitDeclined:
-		return "the peer said no, or its user neither verified nor pinned your key, or does not know your key yet; tell it yours (xtls-demo id), then it can type: xtls-demo peers pin YOUR-JID FINGERPRINT"
+		return "the other end's terminal says why: there is no such service, it is busy, --allow does not name you, or your key is not known or was not accepted there; for that tell its user yours (xtls-demo id), who types: xtls-demo peers pin YOUR-JID FINGERPRINT"
 	case exitTimeout:
-		return "allow more time with --timeout 10m, or --timeout 0 for no limit"
+		return timeoutHint(err)
 	case exitLost:
 		if isUnverified(err) {
 			return "the line was cut before the peer was verified; somebody in the middle would do so who sees that the codes differ; type: " + verifyAgain(err)
 		}
-		return "what arrived until then is not complete; start again"
+		var gone *serverGoneError
+		if errors.As(err, &gone) {
+			return "start again when the server is back"
+		}
+		return "what arrived until then is not complete; start again; if the peer broke it off, its terminal says why"
 	case exitFailure:
 		if errors.Is(err, xtls.ErrNoPath) {
 			return "both ends must allow a path that works: --path auto, which ends in-band, through the servers"
@@ -196,10 +204,23 @@ func hint(err error) string {
 	}
 }
 
+func timeoutHint(err error) string {
+	var timed *timeoutError
+	switch {
+	case !errors.As(err, &timed):
+		return "nobody answered there in time; try again"
+	case timed.ours:
+		return "the peer is online and its program does not answer: is it stopped, or its line overloaded?"
+	default:
+		return fmt.Sprintf("allow more time: --timeout %v, say, or --timeout 0 for no limit", max(5*timed.after, time.Minute))
+	}
+}
+
 func loginHint(err error) string {
 	var name *x509.HostnameError
 	var authority *x509.UnknownAuthorityError
 	var dns *net.DNSError
+	var header tls.RecordHeaderError
 	switch {
 	case errors.Is(err, xtls.ErrLogin):
 		return "check the address and the password: xtls-demo login JID"
@@ -207,10 +228,14 @@ func loginHint(err error) string {
 		return "without TLS there is no login; is this the right server? --server HOST:PORT, or xmpps://HOST:PORT for direct TLS"
 	case asValue(err, name), asValue(err, authority):
 		return "the certificate of the server is not valid for this account; if the server has an authority of its own, name its file: --server-ca FILE"
+	case errors.As(err, &header):
+		return "that port does not begin with TLS; without xmpps:// TLS is asked for later (STARTTLS): --server HOST:PORT"
+	case errors.Is(err, stream.HostUnknown):
+		return "the server does not serve the domain of the account; is the address right? --server HOST:PORT names another one"
 	case errors.As(err, &dns):
 		return "the domain of the account has no such server; is the address right? --server HOST:PORT names one"
 	default:
-		return "is the server reachable? --server HOST:PORT names another one"
+		return "is the server reachable, and the domain of the account one of its own? --server HOST:PORT names another one, xmpps://HOST:PORT a port for direct TLS"
 	}
 }
 
@@ -228,7 +253,7 @@ func peerHint(err error) string {
 	case errors.Is(err, xtls.ErrNotSupported):
 		return "nothing was sent; the peer needs a program that speaks XTLS, such as: xtls-demo serve; if it has one, that allows no tunnel like this: what do --path and --security say there?"
 	default:
-		return "the peer must be running, for example: xtls-demo serve --stdio"
+		return "is the address right? the peer must be running, for example: xtls-demo serve --stdio"
 	}
 }
 
@@ -243,7 +268,7 @@ func unknownHint(err error) string {
 	peer := shellWord(unknown.peer.String())
 	text := fmt.Sprintf("on a terminal type: xtls-demo verify %s; or ask the peer, outside of XMPP, for the output of xtls-demo id; "+
 		"if it is this key, type: xtls-demo peers pin %s %s", peer, peer, unknown.key)
-	if unknown.standing == "NEW" {
+	if unknown.pinnable {
 		text += "; or take the key as it comes with --accept-new"
 	}
 	return text
@@ -306,6 +331,8 @@ func alarmHint(err error) string {
 	case errors.As(err, &other):
 		word := shellWord(other.Other.String())
 		return fmt.Sprintf("a key belongs to one address; only if you know why %s lost it, type: xtls-demo peers forget %s", word, word)
+	case errors.Is(err, xtls.ErrPeerAlarm):
+		return "if your key is new (xtls-demo id), the peer knows your old one: tell its user by another way than XMPP, who types: xtls-demo peers forget YOUR-JID; if it is not, somebody is in the middle: try over another server"
 	default:
 		return "nothing that arrived this way was handed out; try over another server, and tell the peer by another way than XMPP"
 	}

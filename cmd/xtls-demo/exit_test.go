@@ -6,16 +6,19 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/stream"
 
 	"example.org/xtls/fingerprint"
 	"example.org/xtls/xtls"
@@ -35,7 +38,7 @@ var (
 
 // unverified is how the library returns what the gate refused.
 func unverified(why error) error {
-	return fmt.Errorf("%w: %w", xtls.ErrUnverified, &unknownError{testBob, testKey, "NEW", why})
+	return fmt.Errorf("%w: %w", xtls.ErrUnverified, &unknownError{testBob, testKey, "NEW", true, why})
 }
 
 func op(name string, err error) error { return &xtls.OpError{Op: name, Peer: testBob, Err: err} }
@@ -49,7 +52,7 @@ func TestExitCode(t *testing.T) {
 		{"nothing", nil, 0},
 		{"anything", errors.New("no such luck"), 1},
 		{"permissions", &permissionError{"identity.pem", 0o644}, 1},
-		{"output gone", errOutputGone, 1},
+		{"output gone", &outputError{syscall.EPIPE}, 1},
 		{"usage", usagef("what?"), 2},
 		{"usage wrapped", fmt.Errorf("x: %w", usagef("what?")), 2},
 		{"wrong password", op("login", xtls.ErrLogin), 3},
@@ -62,7 +65,7 @@ func TestExitCode(t *testing.T) {
 		{"no XTLS", op("dial", fmt.Errorf("%w: no Jingle", xtls.ErrNotSupported)), 4},
 		{"several devices", &ambiguousError{testBob, []jid.JID{testBob}}, 4},
 		{"unknown", op("dial", xtls.ErrUnverified), 5},
-		{"unknown, with key", op("dial", &unknownError{testBob, testKey, "NEW", errNobody}), 5},
+		{"unknown, with key", op("dial", &unknownError{testBob, testKey, "NEW", true, errNobody}), 5},
 		{"key changed", op("dial", changed), 6},
 		{"key changed, of the store", &fingerprint.ChangedError{Peer: testBob, Want: changed.Want}, 6},
 		{"key of another", op("accept", &fingerprint.OtherPeerError{Peer: testBob, Other: testBob}), 6},
@@ -73,8 +76,8 @@ func TestExitCode(t *testing.T) {
 		{"alarm beside an interrupt", errors.Join(errInterrupted, changed), 6},
 		{"declined", op("dial", xtls.ErrDeclined), 7},
 		{"declined by us", &declinedError{errors.New("busy")}, 7},
-		{"timeout", &timeoutError{time.Second, "waiting"}, 8},
-		{"timeout of the login", op("login", &timeoutError{time.Second, "logging in"}), 8},
+		{"timeout", &timeoutError{time.Second, "waiting", false}, 8},
+		{"timeout of the login", op("login", &timeoutError{time.Second, "logging in", false}), 8},
 		{"deadline of the library", op("dial", fmt.Errorf("no answer: %w", context.DeadlineExceeded)), 8},
 		{"lost", op("read", xtls.ErrLost), 9},
 		{"mismatch", op("dial", xtls.ErrMismatch), 6},
@@ -94,7 +97,7 @@ func TestExitCode(t *testing.T) {
 		{"code spent", op("dial", unverified(xtls.ErrCodeSpent)), 5},
 		{"line cut while verifying", op("dial", unverified(fmt.Errorf("%w: %w", xtls.ErrInterrupted, xtls.ErrLost))), 9},
 		{"declined while verifying", op("dial", unverified(xtls.ErrDeclined)), 7},
-		{"timeout while verifying", op("dial", fmt.Errorf("%w: %w", xtls.ErrUnverified, &timeoutError{time.Second, "waiting"})), 8},
+		{"timeout while verifying", op("dial", fmt.Errorf("%w: %w", xtls.ErrUnverified, &timeoutError{time.Second, "waiting", false})), 8},
 		{"interrupted while verifying", op("dial", unverified(errInterrupted)), 130},
 		{"interrupted", errInterrupted, 130},
 	} {
@@ -121,10 +124,17 @@ func TestHint(t *testing.T) {
 		{"no TLS", op("login", xtls.ErrNoTLS), "xmpps://"},
 		{"devices", &ambiguousError{testBob, []jid.JID{jid.MustParse("bob@example.net/my phone")}}, "'bob@example.net/my phone'"},
 		{"no XTLS", op("dial", xtls.ErrNotSupported), "nothing was sent"},
-		{"unknown", &unknownError{odd, testKey, "NEW", errNobody}, "peers pin '$(reboot)@example.net' " + testKey.String()},
+		{"unknown", &unknownError{odd, testKey, "NEW", true, errNobody}, "peers pin '$(reboot)@example.net' " + testKey.String()},
 		{"changed", changed, "peers forget bob@example.net"},
 		{"key of another", &fingerprint.OtherPeerError{Peer: testBob, Other: odd}, "peers forget '$(reboot)@example.net'"},
-		{"timeout", &timeoutError{}, "--timeout"},
+		{"timeout", &timeoutError{after: 12 * time.Minute}, "--timeout 1h0m0s"},
+		{"our timeout", &timeoutError{ours: true}, "does not answer"},
+		{"domain", op("login", stream.HostUnknown), "is the address right?"},
+		{"not TLS", op("login", tls.RecordHeaderError{Msg: "no"}), "without xmpps://"},
+		{"offline", op("find", xtls.ErrPeerUnavailable), "is the address right?"},
+		{"the peer's alarm", op("dial", xtls.ErrPeerAlarm), "peers forget YOUR-JID"},
+		{"declined", op("dial", xtls.ErrDeclined), "no such service"},
+		{"server gone", &serverGoneError{xtls.ErrLost}, "when the server is back"},
 		{"lost", op("read", xtls.ErrLost), "not complete"},
 		{"line cut while verifying", op("dial", unverified(xtls.ErrLost)), "was cut before the peer was verified"},
 		{"mismatch", op("dial", xtls.ErrMismatch), "peers pin bob@example.net FINGERPRINT"},

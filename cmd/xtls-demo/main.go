@@ -38,7 +38,11 @@ func program() int {
 	// A reader that goes away must be an error of Write, not the end of a process
 	// that has a tunnel to close.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal ends the process at once
 	return run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}, os.Getenv)
@@ -68,11 +72,14 @@ func run(ctx context.Context, args []string, std streams, getenv func(string) st
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { cancel(errInterrupted) })()
 	a := &app{streams: std, getenv: getenv, ui: newUI(std.out, std.err)}
+	a.ui.failed = func(err error) { cancel(err) }
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(run)
-	if run.Err() != nil && err != nil && exitCode(err) != exitAlarm {
-		err = errInterrupted
+	switch cause := context.Cause(run); {
+	case cause == nil, err != nil && exitCode(err) == exitAlarm:
+	case err != nil, cause != errInterrupted: // what was done all the same before an interruption is done
+		err = cause
 	}
 	if !a.ui.ready && slices.Contains(args, "--json") {
 		a.ui.configure(settings{json: true}, eventsOnStderr(cmd)) // the flags could not be read

@@ -13,10 +13,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// errOutputGone: whoever read standard output has gone away. That is no news to
-// the user, so nothing is printed.
-var errOutputGone = errors.New("nobody reads standard output any more")
-
 func (a *app) ncCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "nc JID [SERVICE]",
@@ -82,7 +78,7 @@ func (a *app) nc(ctx context.Context, name, service string) error {
 	a.tunnelClosed(conn.State(), n, err)
 	var local *localError
 	if errors.As(err, &local) && errors.Is(err, syscall.EPIPE) {
-		return errOutputGone
+		return &outputError{err}
 	}
 	return err
 }

@@ -205,7 +205,7 @@ func pingOnce(ctx context.Context, conn net.Conn) (time.Duration, error) {
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return 0, &timeoutError{pingTime, "waiting for an answer to a ping"}
+		return 0, &timeoutError{pingTime, "waiting for an answer to a ping", true}
 	case errors.Is(err, io.EOF):
 		return 0, errors.New("the peer ended the ping")
 	case err != nil:
@@ -230,7 +230,8 @@ func (a *app) summary(label string, times []time.Duration, fields ...any) {
 // spread returns the least, middle and greatest of some times, in milliseconds.
 func spread(times []time.Duration) (low, mid, high float64) {
 	sorted := slices.Sorted(slices.Values(times))
-	return milliseconds(sorted[0]), milliseconds(sorted[len(sorted)/2]), milliseconds(sorted[len(sorted)-1])
+	n := len(sorted)
+	return milliseconds(sorted[0]), milliseconds((sorted[(n-1)/2] + sorted[n/2]) / 2), milliseconds(sorted[n-1])
 }
 
 func milliseconds(d time.Duration) float64 {

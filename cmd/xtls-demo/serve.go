@@ -207,7 +207,7 @@ func (h *host) listen(ctx context.Context, l *xtls.Listener) error {
 		o, err := l.Next(ctx)
 		if err != nil {
 			if lost := h.e.Err(); lost != nil {
-				err = fmt.Errorf("the connection to the server is gone: %w", lost)
+				err = &serverGoneError{lost}
 			}
 			return err
 		}
@@ -296,6 +296,14 @@ func (h *host) decline(ctx context.Context, o *xtls.Offer, why error) {
 	})
 }
 
+// A serverGoneError is the end of the own session.
+type serverGoneError struct{ err error }
+
+func (e *serverGoneError) Error() string {
+	return "the connection to the server is gone: " + e.err.Error()
+}
+func (e *serverGoneError) Unwrap() error { return e.err }
+
 // A declinedError is an offer that was declined on this side.
 type declinedError struct{ why error }
 
@@ -310,6 +318,9 @@ func (h *host) refused(o *xtls.Offer, err error) {
 		return
 	}
 	h.a.ui.say("%s %s: %s", o.Peer, serviceName(o.App), err)
+	if text := hint(err); text != "" && isUnverified(err) {
+		h.a.ui.say("xtls-demo: hint: %s", verbatim(text))
+	}
 }
 
 func serviceName(app xtls.App) string {
@@ -398,14 +409,17 @@ func (h *host) join(ctx context.Context, conn *xtls.Conn, l localEnd) {
 
 // closed reports the end of a tunnel, which with --once is that of the run.
 func (h *host) closed(conn *xtls.Conn, n traffic, err error) {
-	h.a.tunnelClosed(conn.State(), n, err)
-	if !h.once {
-		if err != nil && isAlarm(err) {
-			h.a.ui.fail(err)
-		}
-		return
+	s := conn.State()
+	h.a.tunnelClosed(s, n, err)
+	switch {
+	case h.once:
+		h.finish(err)
+	case err == nil, errors.Is(err, errInterrupted):
+	case isAlarm(err):
+		h.a.ui.fail(err)
+	default:
+		h.a.ui.say("%s %s: not complete, %d octets sent and %d received: %s", s.Peer, serviceName(s.App), n.sent, n.received, err)
 	}
-	h.finish(err)
 }
 
 // tunnelClosed reports the end of a tunnel.

@@ -6,9 +6,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -184,6 +187,65 @@ func TestReadLine(t *testing.T) {
 	if _, err := readLine(strings.NewReader("")); !errors.Is(err, io.EOF) {
 		t.Errorf("of nothing: %v", err)
 	}
+}
+
+// What was asked for and cannot be written ends the run.
+func TestOutputFails(t *testing.T) {
+	s := xtlstest.NewServer(t, xtlstest.Config{Accounts: scriptAccounts})
+	dir := t.TempDir()
+	ca := writeFile(t, dir, "ca.pem", s.CAPEM())
+	env := func(name string) func(string) string {
+		set := map[string]string{
+			"XTLS_PASSWORD": scriptAccounts[name], "XTLS_SERVER": s.Addr(), "XTLS_SERVER_CA": ca, "XTLS_ACCEPT_NEW": "1",
+			"XTLS_JID": name + "@localhost", "XTLS_CONFIG": filepath.Join(dir, name),
+		}
+		return func(name string) string { return set[name] }
+	}
+	serving, stop := context.WithCancel(t.Context())
+	served := newWatched()
+	code := make(chan int, 1)
+	go func() {
+		code <- run(serving, []string{"serve"}, streams{strings.NewReader(""), served, io.Discard}, env("bob"))
+		served.end()
+	}()
+	if !served.await("ready bob@localhost/") {
+		t.Fatal(served)
+	}
+	for _, tt := range []struct {
+		args  []string
+		lines int // that can be written
+		err   error
+		says  string
+	}{
+		{[]string{"id"}, 0, syscall.ENOSPC, "xtls-demo: error: writing standard output: no space left on device\n"},
+		{[]string{"version", "--json"}, 0, syscall.ENOSPC, "xtls-demo: error: writing standard output: no space left on device\n"},
+		{[]string{"id"}, 0, syscall.EPIPE, ""},
+		{[]string{"ping", "bob@localhost", "-c", "0", "-i", "1h", "-q"}, 1, syscall.EPIPE, ""},
+		{[]string{"bench", "bob@localhost", "--duration", "1m", "-q"}, 1, syscall.EPIPE, ""},
+	} {
+		var stderr bytes.Buffer
+		if got := run(t.Context(), tt.args, streams{strings.NewReader(""), &failing{tt.lines, tt.err}, &stderr}, env("alice")); got != exitFailure || stderr.String() != tt.says {
+			t.Errorf("%v: exit code %d, %q, want %q", tt.args, got, &stderr, tt.says)
+		}
+	}
+	stop()
+	if got := <-code; got != exitInterrupted {
+		t.Errorf("serve: exit code %d", got)
+	}
+}
+
+// A failing writer takes some lines.
+type failing struct {
+	lines int
+	err   error
+}
+
+func (f *failing) Write(p []byte) (int, error) {
+	if f.lines == 0 {
+		return 0, f.err
+	}
+	f.lines--
+	return len(p), nil
 }
 
 // Both ends of a tunnel in this process, so that the leak check of TestMain sees

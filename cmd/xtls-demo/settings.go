@@ -6,6 +6,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -149,10 +150,18 @@ func (a *app) complete(cmd *cobra.Command) error {
 	switch b := a.set.blockSize; {
 	case a.set.timeout < 0:
 		return usagef("--timeout %v is negative", a.set.timeout)
+	case a.set.server != "" && !isServer(a.set.server):
+		return usagef("--server %q: want HOST:PORT, or xmpps://HOST:PORT for direct TLS", a.set.server)
 	case b != 0 && (b < 256 || b > 65535):
 		return usagef("--block-size %d is not from 256 to 65535", b)
 	}
 	return nil
+}
+
+// isServer reports whether s is the address of a server.
+func isServer(s string) bool {
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(s, "xmpps://"))
+	return err == nil && port != ""
 }
 
 // readConfig takes from config.toml what was given neither as a flag nor as a

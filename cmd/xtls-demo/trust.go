@@ -30,7 +30,7 @@ type gate struct {
 	taken     atomic.Bool // the terminal has become the input of a tunnel
 	method    string      // how to verify: one of the methods; "" asks, or for scripts is methodSAS
 	script    *script     // answers come from standard input; nil: from the terminal
-	ask       func(ctx context.Context, text string, hidden bool) (string, error)
+	asking    atomic.Bool // a question was not answered, until the next one is
 
 	verified atomic.Bool           // a peer has been verified in this run
 	codes    map[string]*xtls.Code // that were shown, by bare JID; used by who has the turn
@@ -42,7 +42,7 @@ type gate struct {
 func (a *app) newGate() *gate {
 	g := &gate{
 		ui: a.ui, acceptNew: a.set.acceptNew, minLevel: xtls.Level(a.set.minLevel), attended: a.attended(),
-		method: a.method, ask: ask,
+		method:  a.method,
 		waiting: make(chan struct{}, maxQuestions), turn: make(chan struct{}, 1),
 	}
 	if a.set.yesCode {
@@ -66,7 +66,8 @@ func (g *gate) verify(ctx context.Context, v *xtls.Verification) (xtls.Level, er
 	case v.Level == xtls.LevelNone:
 		g.ui.event("new", "peer", v.Peer, "fingerprint", v.Fingerprint, "service", v.App.Service)
 	}
-	level, err := g.decide(ctx, v)
+	first := v.Level == xtls.LevelNone && v.Changed == nil && !v.Live
+	level, err := g.decide(ctx, v, first)
 	switch {
 	case err == nil && level == xtls.LevelVerified:
 		g.verified.Store(true)
@@ -78,12 +79,11 @@ func (g *gate) verify(ctx context.Context, v *xtls.Verification) (xtls.Level, er
 	case errors.Is(err, errNoTerminal):
 		err = errNobody
 	}
-	return xtls.LevelNone, &unknownError{v.Peer.Bare(), v.Fingerprint, standingOf(v), err}
+	return xtls.LevelNone, &unknownError{v.Peer.Bare(), v.Fingerprint, standingOf(v), first && !g.acceptNew && g.mayPin(v), err}
 }
 
 // decide finds who decides: the script, --accept-new, or a person.
-func (g *gate) decide(ctx context.Context, v *xtls.Verification) (xtls.Level, error) {
-	first := v.Level == xtls.LevelNone && v.Changed == nil && !v.Live
+func (g *gate) decide(ctx context.Context, v *xtls.Verification, first bool) (xtls.Level, error) {
 	switch {
 	case g.script != nil:
 		return g.inTurn(ctx, v, g.scripted)
@@ -106,6 +106,14 @@ func (g *gate) decide(ctx context.Context, v *xtls.Verification) (xtls.Level, er
 // mayPin reports whether a key may be used that nobody has verified.
 func (g *gate) mayPin(v *xtls.Verification) bool {
 	return g.minLevel <= xtls.LevelServerVouched && v.Facts.Disputed.IsZero()
+}
+
+// ask asks on the terminal, and notes whether there was an answer.
+func (g *gate) ask(ctx context.Context, text string, hidden bool) (string, error) {
+	g.asking.Store(true)
+	line, err := ask(ctx, text, hidden)
+	g.asking.Store(err != nil && !errors.Is(err, errAsked))
+	return line, err
 }
 
 // inTurn waits until nobody else is asked about.

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"unicode"
 )
 
@@ -31,7 +33,10 @@ type ui struct {
 
 	out, err io.Writer // standard output and error
 
+	failed func(error) // called once if standard output cannot be written; nil: nobody cares
+
 	mu     sync.Mutex
+	broken bool
 	stdout io.Writer // results for people
 	people io.Writer // what goes on, for people
 	events io.Writer // JSON
@@ -74,10 +79,38 @@ func (u *ui) result(format string, args ...any) { u.print(u.stdout, format, args
 
 func (u *ui) print(w io.Writer, format string, args []any) {
 	line := fmt.Sprintf(format, safe(args)...) + "\n"
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	_, _ = io.WriteString(w, line) // nobody is left to tell
+	u.write(w, []byte(line))
 }
+
+// write writes a line. One that was asked for and cannot be written ends the run; of what people are
+// told nobody is left to tell.
+func (u *ui) write(w io.Writer, line []byte) {
+	u.mu.Lock()
+	_, err := w.Write(line)
+	first := err != nil && w == u.out && !u.broken
+	u.broken = u.broken || first
+	u.mu.Unlock()
+	if first && u.failed != nil {
+		u.failed(&outputError{err})
+	}
+}
+
+// An outputError is that standard output cannot be written. It is a context.Canceled, as an
+// interruption is.
+type outputError struct{ err error }
+
+// outputGone reports whether it is that nobody reads standard output any more.
+func outputGone(err error) bool {
+	var output *outputError
+	return errors.As(err, &output) && errors.Is(err, syscall.EPIPE)
+}
+
+func (e *outputError) Error() string {
+	return fmt.Sprintf("writing standard output: %v", e.err)
+}
+
+func (e *outputError) Is(target error) bool { return target == context.Canceled }
+func (e *outputError) Unwrap() error        { return e.err }
 
 // safe returns args with all text in it printable.
 func safe(args []any) []any {
@@ -130,10 +163,7 @@ func (u *ui) event(ev string, fields ...any) {
 	for i := 0; i+1 < len(fields); i += 2 {
 		line = appendField(append(line, ','), fields[i].(string), fields[i+1])
 	}
-	line = append(line, '}', '\n')
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	_, _ = u.events.Write(line)
+	u.write(u.events, append(line, '}', '\n'))
 }
 
 func appendField(line []byte, name string, value any) []byte {
@@ -158,7 +188,7 @@ func (u *ui) exit(err error) {
 	}
 	u.event("exit", "code", exitCode(err), "why", why)
 	switch {
-	case err == nil, errors.Is(err, errOutputGone):
+	case err == nil, outputGone(err): // which is no news to whoever went away
 	case errors.Is(err, errInterrupted):
 		u.say("xtls-demo: interrupted")
 	default:

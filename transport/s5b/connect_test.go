@@ -105,6 +105,23 @@ func TestNothingAllowed(t *testing.T) {
 	}
 }
 
+// TestNoRelay: where only a relay may be used, the error says that there is none, and nothing of the
+// peer's addresses.
+func TestNoRelay(t *testing.T) {
+	s := play(t, t.Context(), relayOnly)
+	s.recv()
+	h := newHost(t, "r0", 1)
+	s.send(message{candidates: []candidate{h.cand}})
+	if m := s.recv(); m.action != actionCandidateError {
+		t.Errorf("alba says %+v", m)
+	}
+	s.send(message{action: actionCandidateError})
+	c, err := s.end()
+	if c != nil || !errors.Is(err, ErrNoCandidate) || !strings.Contains(err.Error(), "neither end's server has a SOCKS5 proxy") || strings.Contains(err.Error(), h.cand.addr()) {
+		t.Errorf("Connect = %v, %v", c, err)
+	}
+}
+
 // TestMessages: DTLS needs something else.
 func TestMessages(t *testing.T) {
 	s := play(t, t.Context(), transport.Negotiation{Initiator: true, Direct: true, Messages: true})

@@ -191,7 +191,11 @@ func (g *negotiation) failure(what string) error {
 	if what != "" {
 		tried = append(tried, what)
 	}
-	if len(tried) == 0 {
+	switch {
+	case len(tried) > 0:
+	case g.n.Relay && !g.n.Direct:
+		tried = append(tried, "neither end's server has a SOCKS5 proxy (proxy65) that both may use")
+	default:
 		tried = append(tried, "neither end offered one that the other may use")
 	}
 	return fmt.Errorf("%w: %s", ErrNoCandidate, strings.Join(tried, ", "))

@@ -88,6 +88,9 @@ func (r *race) start(ctx context.Context, g *negotiation) {
 // add queues candidates, or notes why not.
 func (r *race) add(cs []candidate) {
 	for _, c := range cs {
+		if c.typ != typeProxy && !r.g.n.Direct && r.g.n.Relay {
+			continue // only a relay was asked for
+		}
 		if why := r.g.forbids(c); why != "" {
 			r.failed = append(r.failed, fmt.Sprintf("%v %s", c, why))
 			continue
