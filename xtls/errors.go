@@ -43,6 +43,10 @@ var (
 // the data, something is missing all the same.
 var errPeerDone = fmt.Errorf("%w: the peer ended the session", ErrLost)
 
+// errPeerBroke: it ended the session because its application failed. What it wrote
+// before, and perhaps an end of it, may still be on its way.
+var errPeerBroke = fmt.Errorf("%w: the peer broke it off", ErrLost)
+
 // errNoSecurity: there was no encryption in the answer. Nobody accepts our
 // application without, so a server has left it out.
 var errNoSecurity = errors.New("the answer leaves out the encryption")

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -174,6 +175,34 @@ func TestCloseDelivers(t *testing.T) {
 
 // lingerTime is how long a closed carrier waits for a peer that does not read.
 const lingerTime = 5 * time.Second
+
+// TestCloseUnderLimit: two tunnels share what a server allows their account, so that an answer takes
+// longer than usual. Nothing of what was written before Close is lost.
+func TestCloseUnderLimit(t *testing.T) {
+	t.Parallel()
+	s := xtlstest.NewServer(t, xtlstest.Config{RateLimit: 3000})
+	aCfg, bCfg := acquainted(t, s, xtls.PathInBand)
+	alice, bob := xtlstest.NewClient(t, s, "alice", aCfg), xtlstest.NewClient(t, s, "bob", bCfg)
+	says := aliceSays[:24_000]
+	var running sync.WaitGroup
+	for range 2 {
+		a, b := xtlstest.Tunnel(t, alice, bob)
+		running.Go(func() {
+			if _, err := a.Write(says); err != nil {
+				t.Error(err)
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		running.Go(func() {
+			if got, err := io.ReadAll(b); err != nil || !bytes.Equal(got, says) {
+				t.Errorf("%d octets, %v", len(got), err)
+			}
+		})
+	}
+	running.Wait()
+}
 
 // TestCloseDeliversLate closes a tunnel whose other end reads nothing until this one has left
 // altogether, and writes in between: what was closed in order is read to the end even so.

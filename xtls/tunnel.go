@@ -339,7 +339,7 @@ func (t *tunnel) hangUp(err error) {
 	t.mu.Unlock()
 	switch {
 	case carrier == nil:
-	case errors.Is(err, errPeerDone) && carrier.Path() != transport.InBand:
+	case (errors.Is(err, errPeerDone) || errors.Is(err, errPeerBroke)) && carrier.Path() != transport.InBand:
 		carrier.awaitEnd(err)
 	default:
 		carrier.Abort(err)
@@ -475,7 +475,7 @@ func endError(err error) error {
 	case jingle.ReasonSuccess:
 		return errPeerDone
 	case jingle.ReasonFailedApplication: // Abort
-		return fmt.Errorf("%w: the peer broke it off", ErrLost)
+		return errPeerBroke
 	case "":
 		return fmt.Errorf("%w: the peer does not know the session any more", ErrLost)
 	default:

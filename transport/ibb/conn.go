@@ -17,13 +17,19 @@ import (
 	"example.org/xtls/transport"
 )
 
-// closeLinger bounds how long Close waits while the peer acknowledges nothing: a server that
-// allows 10 kB/s needs longer than that for a full send buffer.
-const closeLinger = 5 * time.Second
+const (
+	// closeLinger bounds how long Close waits while nothing of what was written is on its way, since
+	// the peer has no room for it, and for the answer to <close/>.
+	closeLinger = 5 * time.Second
 
-// closeMost bounds it altogether: a peer that acknowledges a block now and then is not waited for
-// for ever.
-const closeMost = time.Minute
+	// closeAnswer bounds how long it waits for the next answer to a block: under a server's limit on
+	// all that an account sends it may take as long as any answer ([transport.Stanzas]).
+	closeAnswer = 30 * time.Second
+
+	// closeMost bounds it altogether: a peer that acknowledges a block now and then is not waited for
+	// for ever.
+	closeMost = time.Minute
+)
 
 // An Addr is one end of a stream.
 type Addr struct {
@@ -79,7 +85,8 @@ type Conn struct {
 	closed     bool                    // Close was called
 	cutShort   bool                    // nothing is waited for any more
 	linger     *time.Timer             // of Close, which ends its patience; nil before
-	lingerMost time.Duration           // since born: when progress does not prolong it any more
+	progress   time.Duration           // since born: when a block was answered last, or Close was called
+	lingerMost time.Duration           // since born: when progress does not prolong linger any more
 	err        error                   // why the stream ended, nil while it lives or if Close ended it
 	tell       bool                    // after err: the peer is to get <close/>
 
@@ -177,9 +184,9 @@ func (c *Conn) Write(b []byte) (int, error) {
 }
 
 // Close ends the stream. Reads and Writes return net.ErrClosed at once. Close then sends what
-// Write accepted, tells the peer, and waits for its answer (XEP-0047 §2.3), for at most 5
-// seconds without progress and about a minute altogether. The deadlines do not matter to it:
-// crypto/tls sets one in the past before it closes
+// Write accepted, tells the peer, and waits for its answer (XEP-0047 §2.3): for at most 5
+// seconds if nothing is on its way or only that, 30 for the answer to a block, and about a minute
+// altogether. The deadlines do not matter to it: crypto/tls sets one in the past before it closes
 // what it runs on, and still wants its close_notify to arrive. Meanwhile what still comes is
 // acknowledged and thrown away, so that a peer that closes too gets its own data out of the way.
 //
@@ -195,8 +202,9 @@ func (c *Conn) Close() error {
 	}
 	c.closed = true
 	c.in.close()
-	c.linger = time.AfterFunc(closeLinger, c.stopWaiting)
-	c.lingerMost = c.now() + closeMost
+	c.progress = c.now()
+	c.lingerMost = c.progress + closeMost
+	c.linger = time.AfterFunc(closeLinger, c.lingered)
 	c.wakeLocked()
 	c.mu.Unlock()
 
@@ -262,6 +270,28 @@ func (c *Conn) wakeLocked() {
 	c.readable.Broadcast()
 	c.writable.Broadcast()
 	c.work.Broadcast()
+}
+
+// lingered ends the flush if it has made no progress for too long.
+func (c *Conn) lingered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wait := closeLinger
+	if c.out.awaiting() {
+		wait = closeAnswer
+	}
+	left := min(c.progress+wait, c.lingerMost) - c.now()
+	select {
+	case <-c.done:
+		return
+	default:
+	}
+	if left > 0 {
+		c.linger.Reset(min(left, closeLinger)) // then less may be on its way
+		return
+	}
+	c.cutShort = true
+	c.wakeLocked()
 }
 
 // stopWaiting ends the flush and the wait for the peer's answer to <close/>.

@@ -156,9 +156,7 @@ func (c *Conn) blockAnswered(num uint64, reply xml.TokenReader, err error) {
 		return
 	}
 	if c.out.pending() < before {
-		if c.linger != nil && !c.cutShort && c.now() < c.lingerMost {
-			c.linger.Reset(closeLinger)
-		}
+		c.progress = c.now()
 		c.patience.reset()
 		if c.out.wantsMore() {
 			c.writable.Broadcast()

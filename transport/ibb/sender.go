@@ -71,6 +71,11 @@ func (s *sender) span(b block) int {
 	return b.n
 }
 
+// spare is room behind a full queue for what is so small, in octets: the close_notify of TLS
+// (RFC 8446 §6.1), for which crypto/tls waits 5 seconds, while under a server's limit a block takes
+// longer.
+const spare = 64
+
 // write queues as much of b as there is room for, or the whole message or nothing.
 func (s *sender) write(b []byte) int {
 	if s.messages {
@@ -80,7 +85,11 @@ func (s *sender) write(b []byte) int {
 		s.q.pushMessage(b)
 		return len(b)
 	}
-	b = b[:min(len(b), max(0, s.most()-s.q.len()))]
+	room := s.most() - s.q.len()
+	if len(b) <= spare {
+		room += spare
+	}
+	b = b[:min(len(b), max(0, room))]
 	s.q.push(b)
 	return len(b)
 }
