@@ -311,18 +311,26 @@ func (t *tunnel) settle() bool {
 }
 
 // takeReplace takes the peer's transport-replace; false means that it is to be rejected. Only the
-// initiator proposes (XEP-0260 §2.4), and only until the handshake is done.
+// initiator proposes (XEP-0260 §2.4), once, and only until the handshake is done.
 func (t *tunnel) takeReplace(m *jingle.Message) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.initiator() || t.settled || len(t.replaced) > 0 {
+	if t.initiator() || t.settled || t.proposed {
 		return false
 	}
+	t.proposed = true
 	t.replaced <- m
 	if t.interrupt != nil {
 		t.interrupt(errReplaced)
 	}
 	return true
+}
+
+// replacedBefore reports whether the one transport-replace has come and been answered.
+func (t *tunnel) replacedBefore() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.proposed && len(t.replaced) == 0
 }
 
 // replace proposes the next way. cause says why the last one did not work.
@@ -366,8 +374,11 @@ func (t *tunnel) replaceError(ctx context.Context, cause, err error) error {
 	}
 }
 
-// awaitReplace waits for the initiator to propose another way and agrees to it.
+// awaitReplace waits for the initiator to propose another way, unless it has before, and agrees to it.
 func (t *tunnel) awaitReplace(ctx context.Context, cause error) error {
+	if t.replacedBefore() {
+		return cause
+	}
 	timed, cancel := context.WithTimeoutCause(ctx, replaceTime,
 		fmt.Errorf("%w; and the peer proposed no other path within %v", cause, replaceTime))
 	defer cancel()

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+
+	"example.org/xtls/jingle"
 )
 
 // TestPayloadBeforeFailure: a transport that has said something before it failed is heard; the
@@ -27,6 +29,30 @@ func TestPayloadBeforeFailure(t *testing.T) {
 		if got, err := tun.payload(t.Context(), a); got != nil || !errors.Is(err, failed) {
 			t.Fatalf("then %q, %v", got, err)
 		}
+	}
+}
+
+// TestTakeReplace: only the initiator may propose another path, once, and before the handshake is done.
+func TestTakeReplace(t *testing.T) {
+	newTunnel := func() *tunnel { return &tunnel{replaced: make(chan *jingle.Message, 1)} }
+	m := &jingle.Message{Action: jingle.ActionTransportReplace}
+	tun := newTunnel()
+	if tun.replacedBefore() || !tun.takeReplace(m) || tun.replacedBefore() {
+		t.Error("the first one is not taken")
+	}
+	if tun.takeReplace(m) {
+		t.Error("a second one is taken while the first waits")
+	}
+	if got := <-tun.replaced; got != m || tun.takeReplace(m) || !tun.replacedBefore() {
+		t.Error("a second one is taken after the first")
+	}
+	if tun = newTunnel(); !tun.settle() || tun.takeReplace(m) {
+		t.Error("one is taken after the handshake")
+	}
+	tun = newTunnel()
+	tun.state.Initiator = true
+	if tun.takeReplace(m) {
+		t.Error("the initiator takes one")
 	}
 }
 

@@ -399,6 +399,15 @@ func checkFallback(t *testing.T, err error, want string) {
 
 // offerWithoutReplace offers S5B, gives it up, and does nothing more.
 func offerWithoutReplace(ctx context.Context, p *rawPeer, to jid.JID, cert fingerprint.Fingerprint) error {
+	s, err := offerS5B(ctx, p, to, cert)
+	if err == nil {
+		err = s.noCandidates(ctx)
+	}
+	return err
+}
+
+// offerS5B offers S5B and waits for the answer.
+func offerS5B(ctx context.Context, p *rawPeer, to jid.JID, cert fingerprint.Fingerprint) (script, error) {
 	s := script{rawPeer: p, cert: cert}
 	js, err := p.jingle.Initiate(ctx, to, jingle.Content{
 		Creator: "initiator", Name: "xtls",
@@ -406,13 +415,59 @@ func offerWithoutReplace(ctx context.Context, p *rawPeer, to jid.JID, cert finge
 		Transport:   jingle.Element(`<transport xmlns="` + s5b.NSJingle + `" sid="x"/>`), Security: s.security(),
 	})
 	if err != nil {
-		return err
+		return s, err
 	}
 	s.js = js
-	if _, err = s.recv(ctx, jingle.ActionSessionAccept); err == nil {
-		err = s.noCandidates(ctx)
+	_, err = s.recv(ctx, jingle.ActionSessionAccept)
+	return s, err
+}
+
+// TestReplaceTwice: a second transport-replace is rejected, and the session ends once what the first one
+// proposed has failed: nobody holds a place, or has this end look for paths, for as long as they like.
+func TestReplaceTwice(t *testing.T) {
+	s := xtlstest.NewServer(t, xtlstest.Config{})
+	aCfg, bCfg := xtlstest.ClientConfig(t, s, "alice"), xtlstest.ClientConfig(t, s, "bob")
+	pin(t, aCfg.Trust, "bob@localhost", keyOf(bCfg), fingerprint.LevelPinned)
+	alice := xtlstest.NewClient(t, s, "alice", aCfg)
+	l, err := alice.Listen()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return err
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), testTime)
+	defer cancel()
+	did := make(chan error, 1)
+	newRawPeer(t, s, func(ctx context.Context, p *rawPeer) {
+		did <- func() error {
+			s, err := offerS5B(ctx, p, alice.LocalAddr(), keyOf(bCfg))
+			if err != nil {
+				return err
+			}
+			for i, want := range []jingle.Action{jingle.ActionTransportAccept, jingle.ActionTransportReject, jingle.ActionTransportReject} {
+				err := s.js.Send(ctx, jingle.ActionTransportReplace, jingle.Content{
+					Transport: jingle.Element(fmt.Sprintf(`<transport xmlns="%s" sid="s%d"/>`, s5b.NSJingle, i)),
+				})
+				if err != nil {
+					return err
+				}
+				if _, err := s.recv(ctx, want); err != nil {
+					return fmt.Errorf("%s: %w", want, err)
+				}
+			}
+			return s.js.Send(ctx, jingle.ActionTransportInfo, jingle.Content{
+				Transport: jingle.Element(fmt.Sprintf(`<transport xmlns="%s" sid="s0"><candidate-error/></transport>`, s5b.NSJingle)),
+			})
+		}()
+	})
+	o, err := l.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = o.Accept(ctx)
+	checkFallback(t, err, "no candidate")
+	if err := <-did; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestAlarmOnAnyPath: verifying ends in a mismatch. The end that reads learns that it was one,

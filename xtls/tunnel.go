@@ -80,7 +80,8 @@ type tunnel struct {
 	signal    *signal    // of the attempt
 	carrier   *watched   // once settled, it stays
 	interrupt context.CancelCauseFunc
-	replaced  chan *jingle.Message // responder: a transport-replace to be answered
+	replaced  chan *jingle.Message // responder: the transport-replace
+	proposed  bool                 // it has come
 	answered  chan *jingle.Message // initiator: the answer to its own
 	settled   bool                 // the handshake is done: the carrier is not replaced any more
 
