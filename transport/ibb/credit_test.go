@@ -24,19 +24,20 @@ import (
 func TestOverrun(t *testing.T) {
 	r := newRig(t, ibb.Config{BlockSize: 256, ReceiveBuffer: 512})
 	_, b := r.connect(t, false)
-	send := func(id string, seq int, want string) {
+	send := func(id string, seq, octets int, want string) {
 		t.Helper()
-		r.b.Inject(iq(r.a.LocalAddr(), r.b.LocalAddr(), id, data(sidOf(b), fmt.Sprint(seq), b64(256))))
+		r.b.Inject(iq(r.a.LocalAddr(), r.b.LocalAddr(), id, data(sidOf(b), fmt.Sprint(seq), b64(octets))))
 		if got := condition(answerTo(r.b, id)); got != want {
 			t.Errorf("answer to %s is %q, want %q", id, got, want)
 		}
 	}
-	send("d0", 0, "result")
-	send("d1", 1, "result")
-	send("d2", 2, "wait resource-constraint")
-	send("d2again", 2, "wait resource-constraint")
+	send("d0", 0, 256, "result")
+	send("d1", 1, 255, "result")
+	send("d2", 2, 2, "wait resource-constraint") // one octet over
+	send("d2again", 2, 256, "wait resource-constraint")
+	send("d2fits", 2, 1, "result")
 	readString(t, b, 256)
-	send("d2third", 2, "result")
+	send("d3", 3, 256, "result")
 	readString(t, b, 512)
 }
 

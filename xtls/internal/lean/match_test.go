@@ -5,6 +5,7 @@
 package lean
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -107,6 +108,19 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 		p := []byte(in)
 		if n := testing.AllocsPerRun(100, func() { _, _, _ = matchIQ(p) }); n > 0 {
 			t.Errorf("%s: %v allocations", in, n)
+		}
+	}
+}
+
+// TestMemory: whatever addresses and stream ids the server makes up, no more than maxKnown are kept.
+func TestMemory(t *testing.T) {
+	l := &Interceptor{peers: make(map[string]peer), sids: make(map[string]string)}
+	for i := range 3 * maxKnown {
+		if _, ok := l.peer(fmt.Appendf(nil, "b%d@x/2", i)); !ok || l.sid(fmt.Appendf(nil, "S%d", i)) == "" {
+			t.Fatal("not taken")
+		}
+		if len(l.peers) > maxKnown || len(l.sids) > maxKnown {
+			t.Fatalf("%d addresses and %d ids are kept, more than %d", len(l.peers), len(l.sids), maxKnown)
 		}
 	}
 }
