@@ -81,6 +81,9 @@ func (c *Conn) close(r jingle.Reason) error {
 		return net.ErrClosed
 	}
 	c.t.cancel(net.ErrClosed)
+	if c.tampered.Load() {
+		c.t.carrier.Abort(ErrTampered) // nothing is worth waiting for; the session's end tells the peer
+	}
 	_ = c.t.tls.Close() // close_notify, then the carrier
 	c.xml.join()
 	c.t.terminate(c.endReason(r))

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +39,9 @@ const (
 	// MaxPending bounds the requests that wait for answers; ejabberd ends a session
 	// at about five times as many unanswered stanzas.
 	MaxPending = 1000
+
+	// idSecret is how many characters of 5 bits nobody can guess of an id.
+	idSecret = 16
 )
 
 // ErrNoAnswer means that AnswerTime passed without an answer.
@@ -55,15 +59,36 @@ type Exchange struct {
 	log logging.LeveledLogger
 	out Output // nil on a session of the caller's
 
+	ids string // how those of requests begin, which nobody can guess; a number follows
+
 	mu      sync.Mutex // protects the fields below
-	pending map[string]*request
-	err     error // set once: the session is gone
+	last    uint64     // number given to a request
+	pending map[uint64]*request
+	oldest  *request // of pending, whose time ends first
+	newest  *request
+	timer   *time.Timer // runs expire; nil before the first request
+	armed   bool        // it will
+	to      addressee   // of the last request
+	err     error       // set once: the session is gone
 }
 
+// A request waits for its answer. Its memory is used again, so it is read under the lock only.
 type request struct {
-	to    jid.JID
-	done  func(xml.TokenReader, error)
-	timer *time.Timer
+	num          uint64
+	to           jid.JID
+	done         func(xml.TokenReader, error)
+	due          time.Time
+	older, newer *request
+}
+
+// requests holds memory for requests.
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+// An addressee is a JID and its form in an attribute, which takes longer to make than all the rest of a
+// stanza.
+type addressee struct {
+	jid     jid.JID
+	escaped []byte // not changed any more
 }
 
 // An Output is the guard below a session.
@@ -78,7 +103,7 @@ type Output interface {
 // installed where s is served, and Close be called when s has ended. Below s is out,
 // which may be nil.
 func New(s *xmpp.Session, log logging.LeveledLogger, out Output) *Exchange {
-	return &Exchange{s: s, log: log, out: out, pending: make(map[string]*request)}
+	return &Exchange{s: s, log: log, out: out, ids: rand.Text()[:idSecret], pending: make(map[uint64]*request)}
 }
 
 // LocalAddr is the full JID of the session.
@@ -92,14 +117,14 @@ func (x *Exchange) Request(ctx context.Context, typ stanza.IQType, to jid.JID, p
 		err    error
 	}
 	got := make(chan answer, 1)
-	id := x.start(typ, to, payload, func(reply xml.TokenReader, err error) {
+	num := x.start(typ, to, payload, func(reply xml.TokenReader, err error) {
 		var a answer
 		if a.err = err; err == nil {
 			a.tokens, a.err = copyTokens(reply)
 		}
 		got <- a
 	})
-	defer context.AfterFunc(ctx, func() { x.resolve(id, nil, context.Cause(ctx)) })()
+	defer context.AfterFunc(ctx, func() { x.resolve(num, nil, context.Cause(ctx)) })()
 	a := <-got // the first of both
 	return tokenReader(a.tokens), a.err
 }
@@ -111,28 +136,94 @@ func (x *Exchange) Go(typ stanza.IQType, to jid.JID, payload []byte, done func(x
 	x.start(typ, to, payload, done)
 }
 
-// start is Go; it returns the id of the request.
-func (x *Exchange) start(typ stanza.IQType, to jid.JID, payload []byte, done func(xml.TokenReader, error)) (id string) {
-	id = rand.Text()
-	r := &request{to: to, done: done}
+// start is Go; it returns the number of the request, 0 if it was not sent.
+func (x *Exchange) start(typ stanza.IQType, to jid.JID, payload []byte, done func(xml.TokenReader, error)) (num uint64) {
 	x.mu.Lock()
 	err := x.err
 	if err == nil && (len(x.pending) >= MaxPending || x.out != nil && x.out.Full()) {
 		err = ErrBusy
 	}
+	var escaped []byte
 	if err == nil {
-		x.pending[id] = r
-		r.timer = time.AfterFunc(AnswerTime, func() { x.resolve(id, nil, ErrNoAnswer) })
+		num = x.addLocked(to, done)
+		escaped = x.escapeLocked(to)
 	}
 	x.mu.Unlock()
 	if err != nil {
 		done(nil, err)
-		return id
+		return 0
 	}
-	if err := x.request(typ, to, id, payload); err != nil {
-		x.resolve(id, nil, fmt.Errorf("the XMPP session cannot be written: %w", err))
+	if err := x.request(typ, escaped, num, payload); err != nil {
+		x.resolve(num, nil, fmt.Errorf("the XMPP session cannot be written: %w", err))
 	}
-	return id
+	return num
+}
+
+// addLocked notes a request and returns its number.
+func (x *Exchange) addLocked(to jid.JID, done func(xml.TokenReader, error)) uint64 {
+	x.last++
+	r := requests.Get().(*request)
+	*r = request{num: x.last, to: to, done: done, due: time.Now().Add(AnswerTime), older: x.newest}
+	if x.newest != nil {
+		x.newest.newer = r
+	} else {
+		x.oldest = r
+	}
+	x.newest = r
+	x.pending[r.num] = r
+	switch {
+	case x.timer == nil:
+		x.timer = time.AfterFunc(AnswerTime, x.expire)
+	case !x.armed:
+		x.timer.Reset(AnswerTime)
+	}
+	x.armed = true
+	return r.num
+}
+
+// removeLocked forgets a request and returns whom to tell.
+func (x *Exchange) removeLocked(r *request) (done func(xml.TokenReader, error)) {
+	delete(x.pending, r.num)
+	if r.older != nil {
+		r.older.newer = r.newer
+	} else {
+		x.oldest = r.newer
+	}
+	if r.newer != nil {
+		r.newer.older = r.older
+	} else {
+		x.newest = r.older
+	}
+	done = r.done
+	*r = request{}
+	requests.Put(r)
+	return done
+}
+
+// expire ends the requests whose time is over.
+func (x *Exchange) expire() {
+	var late []func(xml.TokenReader, error)
+	x.mu.Lock()
+	now := time.Now()
+	for x.oldest != nil && !x.oldest.due.After(now) {
+		late = append(late, x.removeLocked(x.oldest))
+	}
+	x.armed = x.oldest != nil
+	if x.armed {
+		x.timer.Reset(x.oldest.due.Sub(now))
+	}
+	x.mu.Unlock()
+	for _, done := range late {
+		done(nil, ErrNoAnswer)
+	}
+}
+
+// escapeLocked returns to as the value of an attribute, nil for none.
+func (x *Exchange) escapeLocked(to jid.JID) []byte {
+	if !to.Equal(x.to.jid) {
+		x.to = addressee{to, AppendEscaped(nil, to.String())}
+	}
+	return x.to.escaped
 }
 
 // bulk is how the payload of a request begins that may wait behind everything else: a
@@ -140,10 +231,10 @@ func (x *Exchange) start(typ stanza.IQType, to jid.JID, payload []byte, done fun
 var bulk = []byte("<data ")
 
 // request writes one request.
-func (x *Exchange) request(typ stanza.IQType, to jid.JID, id string, payload []byte) error {
+func (x *Exchange) request(typ stanza.IQType, to []byte, num uint64, payload []byte) error {
 	buf := stanzas.Get().(*[]byte)
 	defer stanzas.Put(buf)
-	*buf = appendIQ((*buf)[:0], typ, to, id, payload)
+	*buf = x.appendIQ((*buf)[:0], typ, to, num, payload)
 	if x.out != nil && bytes.HasPrefix(payload, bulk) {
 		return x.out.WriteBulk(*buf)
 	}
@@ -157,14 +248,15 @@ var stanzas = sync.Pool{New: func() any { return new([]byte) }}
 func (x *Exchange) Send(stanza []byte) error { return x.write(stanza) }
 
 // appendIQ appends a request.
-func appendIQ(b []byte, typ stanza.IQType, to jid.JID, id string, payload []byte) []byte {
+func (x *Exchange) appendIQ(b []byte, typ stanza.IQType, to []byte, num uint64, payload []byte) []byte {
 	b = append(b, `<iq xmlns="jabber:client" type="`...)
 	b = append(b, typ...)
 	b = append(b, `" id="`...)
-	b = append(b, id...)
-	if !to.Equal(jid.JID{}) {
+	b = append(b, x.ids...)
+	b = strconv.AppendUint(b, num, 10)
+	if len(to) > 0 {
 		b = append(b, `" to="`...)
-		b = AppendEscaped(b, to.String())
+		b = append(b, to...)
 	}
 	b = append(b, `">`...)
 	b = append(b, payload...)
@@ -192,31 +284,59 @@ func (x *Exchange) write(stanza []byte) error {
 	return errors.Join(err, w.Close())
 }
 
-// resolve ends the request id, if it is still pending.
-func (x *Exchange) resolve(id string, reply xml.TokenReader, err error) {
-	x.mu.Lock()
-	r := x.pending[id]
-	delete(x.pending, id)
-	x.mu.Unlock()
-	if r != nil {
-		r.timer.Stop()
-		r.done(reply, err)
+// numberOf returns the number in the id of one of our requests, 0 if it is none.
+func numberOf[ID string | []byte](x *Exchange, id ID) uint64 {
+	n := len(x.ids)
+	if len(id) <= n || string(id[:n]) != x.ids {
+		return 0
 	}
+	num, err := strconv.ParseUint(string(id[n:]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return num
+}
+
+// resolve ends the request num, if it is still pending.
+func (x *Exchange) resolve(num uint64, reply xml.TokenReader, err error) {
+	var done func(xml.TokenReader, error)
+	x.mu.Lock()
+	if r := x.pending[num]; r != nil {
+		done = x.removeLocked(r)
+	}
+	x.mu.Unlock()
+	if done != nil {
+		done(reply, err)
+	}
+}
+
+// asked returns to whom the request num went, if it is pending.
+func (x *Exchange) asked(num uint64) (to jid.JID, pending bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if r := x.pending[num]; r != nil {
+		return r.to, true
+	}
+	return jid.JID{}, false
 }
 
 // Close fails all pending and later requests with err. It does not touch the
 // session.
 func (x *Exchange) Close(err error) {
+	var pending []func(xml.TokenReader, error)
 	x.mu.Lock()
 	if x.err == nil {
 		x.err = err
 	}
-	pending := x.pending
-	x.pending = make(map[string]*request)
+	for x.oldest != nil {
+		pending = append(pending, x.removeLocked(x.oldest))
+	}
+	if x.timer != nil {
+		x.timer.Stop()
+	}
 	x.mu.Unlock()
-	for _, r := range pending {
-		r.timer.Stop()
-		r.done(nil, err)
+	for _, done := range pending {
+		done(nil, err)
 	}
 }
 
@@ -232,14 +352,13 @@ func (x *Exchange) Handle() mux.Option {
 // HandleIQ matches one answer. An answer that nobody waits for, or that comes
 // from somebody else than was asked, is dropped: an id alone proves nothing.
 func (x *Exchange) HandleIQ(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
-	x.mu.Lock()
-	r := x.pending[iq.ID]
-	x.mu.Unlock()
-	if r == nil {
+	num := numberOf(x, iq.ID)
+	to, pending := x.asked(num)
+	if !pending {
 		return nil
 	}
-	if !x.sameSender(r.to, iq.From) {
-		x.log.Warnf("dropped an answer from %q to a request to %q", clip(iq.From.String()), r.to.String())
+	if !x.sameSender(to, iq.From) {
+		x.log.Warnf("dropped an answer from %q to a request to %q", clip(iq.From.String()), to.String())
 		return nil
 	}
 	var reply xml.TokenReader = tokenReader(nil)
@@ -247,23 +366,21 @@ func (x *Exchange) HandleIQ(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *x
 		reply = xmlstream.MultiReader(xmlstream.Token(*start), t)
 	}
 	if iq.Type == stanza.ErrorIQ {
-		x.resolve(iq.ID, nil, errorOf(reply))
+		x.resolve(num, nil, errorOf(reply))
 		return nil
 	}
-	x.resolve(iq.ID, reply, nil)
+	x.resolve(num, reply, nil)
 	return nil
 }
 
 // Answered is HandleIQ for a result that was read by other means. It returns false,
 // and has done nothing, if nobody waits for it.
 func (x *Exchange) Answered(id []byte, from jid.JID, reply xml.TokenReader) bool {
-	x.mu.Lock()
-	r := x.pending[string(id)]
-	x.mu.Unlock()
-	if r == nil || !x.sameSender(r.to, from) {
+	num := numberOf(x, id)
+	if to, pending := x.asked(num); !pending || !x.sameSender(to, from) {
 		return false
 	}
-	x.resolve(string(id), reply, nil)
+	x.resolve(num, reply, nil)
 	return true
 }
 

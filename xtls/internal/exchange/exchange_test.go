@@ -6,6 +6,7 @@ package exchange_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -292,6 +293,76 @@ func TestNoAnswer(t *testing.T) {
 	})
 }
 
+// TestNoAnswers: each request has its own time, whatever becomes of the others.
+func TestNoAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &idOutput{}
+		x := exchange.New(readySession(t, discard{}), silent, out)
+		start := time.Now()
+		type end struct {
+			n   int
+			at  time.Duration
+			err error
+		}
+		ends := make(chan end, 10)
+		n := 0
+		ask := func() {
+			n := n
+			x.Go(stanza.SetIQ, peer, []byte("<data "), func(_ xml.TokenReader, err error) { ends <- end{n, time.Since(start), err} })
+		}
+		var ids [][]byte
+		for n = range 4 {
+			ask()
+			ids = append(ids, append([]byte(nil), out.id...))
+			time.Sleep(10 * time.Second)
+		}
+		time.Sleep(5 * time.Second)
+		// It is 45 s; the first two are over. The third is answered, the fourth ends with the others gone.
+		x.Answered(ids[2], peer, xml.NewDecoder(strings.NewReader("")))
+		time.Sleep(time.Minute)
+		n = 4
+		ask()
+		time.Sleep(time.Minute)
+		n = 5
+		ask()
+		x.Close(net.ErrClosed)
+		n = 6
+		ask()
+		for _, want := range []end{
+			{0, 30 * time.Second, exchange.ErrNoAnswer},
+			{1, 40 * time.Second, exchange.ErrNoAnswer},
+			{2, 45 * time.Second, nil},
+			{3, 60 * time.Second, exchange.ErrNoAnswer},
+			{4, 135 * time.Second, exchange.ErrNoAnswer},
+			{5, 165 * time.Second, net.ErrClosed},
+			{6, 165 * time.Second, net.ErrClosed},
+		} {
+			if got := <-ends; got != want {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		}
+	})
+}
+
+// An idOutput keeps the id of the last block.
+type idOutput struct{ id []byte }
+
+func (o *idOutput) Full() bool { return false }
+
+func (o *idOutput) WriteBulk(stanza []byte) error {
+	_, rest, _ := bytes.Cut(stanza, []byte(`id="`))
+	id, _, _ := bytes.Cut(rest, []byte(`"`))
+	o.id = append(o.id[:0], id...)
+	return nil
+}
+
+// discard is a connection on which nothing comes.
+type discard struct{ net.Conn }
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) Close() error                { return nil }
+func (discard) SetDeadline(time.Time) error { return nil }
+
 // A hookedConn calls a function once something has been written.
 type hookedConn struct {
 	net.Conn
@@ -376,8 +447,14 @@ func TestAnswered(t *testing.T) {
 	x, w := session(t)
 	id, done := request(t, x, w, peer)
 	none := xml.NewDecoder(strings.NewReader(""))
-	if x.Answered([]byte(id), self, none) || x.Answered([]byte("x"), peer, none) {
-		t.Error("took an answer of somebody else, or to something else")
+	if x.Answered([]byte(id), self, none) {
+		t.Error("took an answer of somebody else")
+	}
+	secret := id[:len(id)-1]
+	for _, other := range []string{"x", secret, secret + "0", secret + "2", secret + "-1", secret + "x", secret + "18446744073709551617", "A" + id[1:], ""} {
+		if other != id && x.Answered([]byte(other), peer, none) {
+			t.Errorf("took an answer to %q", other)
+		}
 	}
 	if !x.Answered([]byte(id), peer, xml.NewDecoder(strings.NewReader("<pong/>"))) {
 		t.Fatal("the answer was not taken")
