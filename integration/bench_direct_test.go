@@ -39,8 +39,15 @@ func BenchmarkDirect(b *testing.B) {
 // directTrial is how contenders are measured that need no server.
 func directTrial() trial { return trial{500 * time.Millisecond, 2 * time.Second} }
 
-// directContender is a tunnel on a direct path, between two who know each other.
+// directContender is a tunnel on a direct path.
 func directContender(b testing.TB) contender {
+	b.Helper()
+	alice, bob := directPair(b)
+	return tunnelContender(b, alice, bob)
+}
+
+// directPair are two clients who know each other and take no path but the direct one.
+func directPair(b testing.TB) (from, to *xtls.Client) {
 	b.Helper()
 	s := xtlstest.NewServer(b, xtlstest.Config{})
 	alice, bob := xtlstest.ClientConfig(b, s, "alice"), xtlstest.ClientConfig(b, s, "bob")
@@ -57,7 +64,7 @@ func directContender(b testing.TB) contender {
 			b.Fatal(err)
 		}
 	}
-	return tunnelContender(b, xtlstest.NewClient(b, s, "alice", alice), xtlstest.NewClient(b, s, "bob", bob))
+	return xtlstest.NewClient(b, s, "alice", alice), xtlstest.NewClient(b, s, "bob", bob)
 }
 
 // tlsContender is TLS 1.3 of crypto/tls over TCP.

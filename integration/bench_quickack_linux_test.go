@@ -17,7 +17,8 @@ import (
 
 // BenchmarkQuickAck compares sessions that acknowledge TCP segments at once, which are
 // those of xtls.Connect, with sessions of the caller's own on a connection as Go makes
-// it: the time of a login and of a dial, and the rate in blocks of 4096 and of 16384.
+// it: the time of a login and of a dial, the rate in blocks of 4096 and of 16384, and that of
+// the raw sender with one block of 8192 in flight.
 // Prosody is at the far end of a link with an MTU of 1500.
 //
 //	go test ./integration -run '^$' -bench QuickAck -benchtime 1x -timeout 10m
@@ -34,8 +35,10 @@ func BenchmarkQuickAck(b *testing.B) {
 			b.Run("rate", func(b *testing.B) {
 				quick := func(name string) *xtls.Client { return connectSized(b, p, name, 16384) }
 				named := func(name string, c contender) contender { c.name = name; return c }
+				plainRaw, quickRaw := newRawPair(b, p, "a", "b", 0, false), newRawPair(b, p, "a", "b", 0, true)
 				for b.Loop() {
 					compete(b, benchRounds, directTrial(),
+						plainRaw.contender(8192, 1).contender, quickRaw.contender(8192, 1).contender,
 						named("plain-4096", tunnelContender(b, ownSession(b, p, "a", 4096), ownSession(b, p, "b", 4096))),
 						named("quick-4096", tunnelContender(b, connect(b, p, "c"), connect(b, p, "d"))),
 						named("plain-16384", tunnelContender(b, ownSession(b, p, "e", 16384), ownSession(b, p, "f", 16384))),

@@ -6,7 +6,9 @@ package integration_test
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -20,6 +22,11 @@ func (r rates) report(b *testing.B) {
 	b.ReportMetric(0, "ns/op") // it would only say how long all rounds took
 	for name, values := range r {
 		b.ReportMetric(median(values)/1e6, name+"-MB/s")
+		each := make([]string, len(values))
+		for i, v := range values {
+			each[i] = fmt.Sprintf("%.4g", v/1e6)
+		}
+		b.Logf("%s, MB/s in each round: %s", name, strings.Join(each, " "))
 	}
 }
 
