@@ -83,6 +83,9 @@ func (f *finding) collect(ctx, session context.Context) ([]jid.JID, error) {
 			if !slices.ContainsFunc(found, j.Equal) {
 				found = append(found, j)
 			}
+			if len(found) == maxFound {
+				return found, nil
+			}
 		case <-timer.C:
 			if len(found) == 0 {
 				return nil, fmt.Errorf("%w: nobody answers there", ErrPeerUnavailable)

@@ -14,12 +14,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/stanza"
 
 	"example.org/xtls/transport"
+	"example.org/xtls/transport/transporttest"
 )
 
 // TestViolations: what bruno must not say, and the rule that Connect names.
@@ -115,6 +117,48 @@ func TestSilence(t *testing.T) {
 		s, r := relayed(t)
 		s.fails(ErrNoCandidate, "did not activate "+r.candidate("", 1).String())
 	})
+}
+
+// TestSilentSignalling: so have those in which the peer owes a word, or its ear.
+func TestSilentSignalling(t *testing.T) {
+	t.Run("no answer", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			s := play(t, t.Context(), relayOnly)
+			s.recv()
+			if r := <-s.done; r.err == nil || !strings.Contains(r.err.Error(), "no <transport/> within 2m0s") || time.Since(start) != offerTime {
+				t.Errorf("Connect: %v after %v", r.err, time.Since(start))
+			}
+		})
+	})
+	t.Run("does not listen", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := transporttest.Pipe()
+			if err := theirs.Send(t.Context(), message{sid: "s"}.render()); err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			n := transport.Negotiation{Peer: bruno, Relay: true, Signal: &deaf{ours, 1}}
+			_, err := newTransport(t, newSession(alba)).Connect(t.Context(), &n)
+			if err == nil || !strings.Contains(err.Error(), "did not take candidate-error within 5s") || time.Since(start) != tellTime {
+				t.Errorf("Connect: %v after %v", err, time.Since(start))
+			}
+		})
+	})
+}
+
+// A deaf signal hands over so many elements and no more.
+type deaf struct {
+	transport.Signal
+	left int
+}
+
+func (d *deaf) Send(ctx context.Context, payload []byte) error {
+	if d.left--; d.left >= 0 {
+		return d.Signal.Send(ctx, payload)
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
 }
 
 // relayed is a script in which alba uses bruno's proxy and waits for bruno to activate it.
@@ -522,4 +566,46 @@ func TestStrangerTime(t *testing.T) {
 	if took := time.Since(start); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) || took < strangerTime-time.Second {
 		t.Errorf("Read = %d, %v after %v", n, err, took)
 	}
+}
+
+// FuzzDiscovery answers each question of the search for proxies with the same text. Whatever it is, the
+// search ends, and what it finds can be connected to.
+func FuzzDiscovery(f *testing.F) {
+	for _, seed := range []string{
+		"", "<query/>",
+		"<query xmlns='" + nsDiscoItems + "'><item jid='" + proxyJID + "'/></query>",
+		"<query xmlns='" + nsDiscoInfo + "'><identity category='proxy' type='bytestreams'/></query>",
+		"<query xmlns='" + NS + "'><streamhost jid='" + proxyJID + "' host='192.0.2.1' port='7777'/></query>",
+		"<query xmlns='" + NS + "'><streamhost jid='" + proxyJID + "' host='::1' port='65536'/><streamhost host=''/></query>",
+	} {
+		f.Add(seed, 0)
+		f.Add(seed, 1)
+		f.Add(seed, 2)
+	}
+	good := [3]string{
+		"<query xmlns='" + nsDiscoItems + "'><item jid='" + proxyJID + "'/></query>",
+		"<query xmlns='" + nsDiscoInfo + "'><identity category='proxy' type='bytestreams'/></query>",
+		"<query xmlns='" + NS + "'><streamhost jid='" + proxyJID + "' host='192.0.2.1' port='7777'/></query>",
+	}
+	f.Fuzz(func(t *testing.T, answer string, question int) {
+		s := newSession(alba)
+		all := good
+		all[uint(question)%3] = answer
+		s.services[serverJID] = func(context.Context, jid.JID, stanza.IQType, string) (string, error) { return all[0], nil }
+		s.services[proxyJID] = func(_ context.Context, _ jid.JID, _ stanza.IQType, payload string) (string, error) {
+			if strings.Contains(payload, nsDiscoInfo) {
+				return all[1], nil
+			}
+			return all[2], nil
+		}
+		found, err := newTransport(t, s).Proxies(t.Context())
+		if err != nil && len(found) > 0 || len(found) > maxProxies {
+			t.Errorf("Proxies = %v, %v", found, err)
+		}
+		for _, p := range found {
+			if host, ok := parseHost(p.Host); !ok || host != p.Host || p.Port == 0 || p.JID.Domain().String() != proxyJID {
+				t.Errorf("proxy %+v", p)
+			}
+		}
+	})
 }
