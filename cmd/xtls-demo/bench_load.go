@@ -51,7 +51,6 @@ var errBenchOver = fmt.Errorf("more than %d octets or %v of measurements in one 
 // bench takes part in the measurements of a peer.
 func (h *host) bench(ctx context.Context, o *xtls.Offer) {
 	defer func() {
-		h.release(false)
 		h.mu.Lock()
 		h.benches--
 		h.mu.Unlock()

@@ -77,7 +77,7 @@ func (a *app) chat(ctx context.Context, name string) error {
 
 // serveChat is chat for the one who waits.
 func (h *host) serveChat(ctx context.Context, o *xtls.Offer) {
-	defer h.release(true)
+	defer h.release()
 	est, cancel := h.a.establishing(ctx)
 	defer cancel()
 	conn := h.establish(ctx, o)

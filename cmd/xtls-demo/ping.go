@@ -240,7 +240,6 @@ func milliseconds(d time.Duration) float64 {
 
 // echo answers pings: what comes out of the tunnel goes into it again.
 func (h *host) echo(ctx context.Context, o *xtls.Offer) {
-	defer h.release(false)
 	conn := h.establish(ctx, o)
 	if conn == nil {
 		return

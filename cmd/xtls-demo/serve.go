@@ -22,6 +22,8 @@ const (
 	// maxTunnels bounds the tunnels of serve, also those on their way. Offers
 	// beyond are declined.
 	maxTunnels = 256
+	// maxAccountTunnels bounds those of one account, so that none takes all places.
+	maxAccountTunnels = maxTunnels / 4
 	// maxDeclining bounds the offers that are being declined at the same time.
 	maxDeclining = 64
 	// declineTime bounds how long telling a peer no may take.
@@ -86,17 +88,18 @@ type host struct {
 	work      sync.WaitGroup
 	declining chan struct{} // one token for each offer being declined
 
-	mu      sync.Mutex // protects the fields below
-	tunnels int
-	benches int  // of them
-	busy    bool // with a tunnel that must be the only one
-	done    bool // --once has had its tunnel or alarm
-	outcome error
+	mu       sync.Mutex // protects the fields below
+	tunnels  int
+	accounts map[string]int // of them, by the peer's bare JID
+	benches  int            // of them
+	busy     bool           // with a tunnel that must be the only one
+	done     bool           // --once has had its tunnel or alarm
+	outcome  error
 }
 
 // newHost reads the flags.
 func (a *app) newHost(f serveFlags) (*host, error) {
-	h := &host{a: a, services: make(map[string]string), chat: f.chat, once: f.once, declining: make(chan struct{}, maxDeclining)}
+	h := &host{a: a, services: make(map[string]string), accounts: make(map[string]int), chat: f.chat, once: f.once, declining: make(chan struct{}, maxDeclining)}
 	for _, text := range f.services {
 		name, addr, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
@@ -216,45 +219,75 @@ func (h *host) listen(ctx context.Context, l *xtls.Listener) error {
 			h.decline(ctx, o, err)
 			continue
 		}
-		h.work.Go(func() { join(ctx, o) })
+		h.work.Go(func() {
+			defer h.leave(o)
+			join(ctx, o)
+		})
 	}
 }
 
-// admit decides about an offer by what it claims to be; nothing is proven yet.
+// admit decides about an offer by what it claims to be; nothing is proven yet. Who is admitted has a
+// place until leave.
 func (h *host) admit(o *xtls.Offer) (func(context.Context, *xtls.Offer), error) {
+	account := o.Peer.Bare().String()
 	if h.allow != nil {
-		if _, ok := h.allow[o.Peer.Bare().String()]; !ok {
+		if _, ok := h.allow[account]; !ok {
 			return nil, errors.New("not among --allow")
 		}
 	}
-	if o.App.IsXMLStream() {
-		return h.admitChat()
-	}
-	name := o.App.Service
-	addr, named := h.services[name]
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.tunnels == maxTunnels:
 		return nil, fmt.Errorf("%d tunnels at once are the most", maxTunnels)
-	case name == pingService:
+	case h.accounts[account] == maxAccountTunnels:
+		return nil, fmt.Errorf("%d tunnels of one account at once are the most", maxAccountTunnels)
+	}
+	join, err := h.chooseLocked(o)
+	if err == nil {
 		h.tunnels++
+		h.accounts[account]++
+	}
+	return join, err
+}
+
+// leave gives the place of an offer free.
+func (h *host) leave(o *xtls.Offer) {
+	account := o.Peer.Bare().String()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tunnels--
+	if h.accounts[account]--; h.accounts[account] == 0 {
+		delete(h.accounts, account)
+	}
+}
+
+// chooseLocked finds what an offer is joined with.
+func (h *host) chooseLocked(o *xtls.Offer) (func(context.Context, *xtls.Offer), error) {
+	name := o.App.Service
+	addr, named := h.services[name]
+	switch {
+	case o.App.IsXMLStream() && !h.chat:
+		return nil, errors.New("no chat is served here")
+	case o.App.IsXMLStream() && h.busy:
+		return nil, errors.New("busy with another chat")
+	case o.App.IsXMLStream():
+		h.busy = true
+		return h.serveChat, nil
+	case name == pingService:
 		return h.echo, nil
 	case name == benchService && h.benches == maxBenches:
 		return nil, fmt.Errorf("%d measurements at once are the most", maxBenches)
 	case name == benchService:
-		h.tunnels++
 		h.benches++
 		return h.bench, nil
 	case name == verifyService:
-		h.tunnels++
 		return h.hold, nil
 	case name == "" && (h.std == nil || h.chat), name != "" && !named:
 		return nil, errors.New("no such service")
 	case h.busy && (name == "" || h.once):
 		return nil, errors.New("busy with another tunnel")
 	}
-	h.tunnels++
 	if name == "" || h.once {
 		h.busy = true
 	}
@@ -262,21 +295,6 @@ func (h *host) admit(o *xtls.Offer) (func(context.Context, *xtls.Offer), error) 
 		return h.serveStdio, nil
 	}
 	return func(ctx context.Context, o *xtls.Offer) { h.serveTCP(ctx, o, addr) }, nil
-}
-
-// admitChat decides about an XML stream.
-func (h *host) admitChat() (func(context.Context, *xtls.Offer), error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case !h.chat:
-		return nil, errors.New("no chat is served here")
-	case h.busy:
-		return nil, errors.New("busy with another chat")
-	}
-	h.tunnels++
-	h.busy = true
-	return h.serveChat, nil
 }
 
 // decline tells the peer no. If too many others have not even heard theirs, the
@@ -353,19 +371,16 @@ func (h *host) establish(ctx context.Context, o *xtls.Offer) *xtls.Conn {
 	return conn
 }
 
-// release gives the place of a tunnel free.
-func (h *host) release(alone bool) {
+// release ends the time of the tunnel that was the only one.
+func (h *host) release() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tunnels--
-	if alone {
-		h.busy = false
-	}
+	h.busy = false
 }
 
 // serveStdio joins a tunnel with standard input and output.
 func (h *host) serveStdio(ctx context.Context, o *xtls.Offer) {
-	defer h.release(true)
+	defer h.release()
 	conn := h.establish(ctx, o)
 	if conn == nil {
 		return
@@ -378,7 +393,9 @@ func (h *host) serveStdio(ctx context.Context, o *xtls.Offer) {
 
 // serveTCP joins a tunnel with a new connection to addr.
 func (h *host) serveTCP(ctx context.Context, o *xtls.Offer, addr string) {
-	defer h.release(h.once)
+	if h.once {
+		defer h.release()
+	}
 	conn := h.establish(ctx, o)
 	if conn == nil {
 		return

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -75,6 +76,27 @@ func TestAdmit(t *testing.T) {
 				t.Errorf("got %v with %d tunnels, want %q", err, h.tunnels, tt.want)
 			}
 		})
+	}
+}
+
+// One tunnel of an account over the bound is declined; others have places, and so has it when one has ended.
+func TestMaxAccountTunnels(t *testing.T) {
+	h, _ := testHost(t, serveFlags{})
+	for i := range maxAccountTunnels {
+		if _, err := h.admit(offer(fmt.Sprintf("mallory@localhost/%d", i), "ping")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	over := offer("mallory@localhost/x", "verify")
+	if _, err := h.admit(over); err == nil || !strings.Contains(err.Error(), "64 tunnels of one account") {
+		t.Errorf("one over: %v", err)
+	}
+	if _, err := h.admit(offer("alice@localhost/x", "ping")); err != nil {
+		t.Errorf("another account: %v", err)
+	}
+	h.leave(over)
+	if _, err := h.admit(over); err != nil {
+		t.Errorf("after one has ended: %v", err)
 	}
 }
 

@@ -122,7 +122,6 @@ func (noData) Write([]byte) (int, error) { return 0, errDataInVerification }
 // hold keeps a tunnel to verify on until the peer ends it. The library asks
 // whoever has to decide.
 func (h *host) hold(ctx context.Context, o *xtls.Offer) {
-	defer h.release(false)
 	conn := h.establish(ctx, o)
 	if conn == nil {
 		return
