@@ -9,6 +9,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/version"
@@ -16,6 +17,7 @@ import (
 	"example.org/xtls/fingerprint"
 	"example.org/xtls/transport/s5b"
 	"example.org/xtls/xtls"
+	"example.org/xtls/xtls/xtlstest"
 )
 
 // diagnosed is a diagnosis of a good server: fast in-band, a proxy that works.
@@ -222,6 +224,39 @@ func TestDoctorKnowsTheKey(t *testing.T) {
 	if _, err := verify(t.Context(), wrong); exitCode(err) != exitAlarm {
 		t.Errorf("another key: %v", err)
 	}
+}
+
+// The tunnel of a diagnosis is that of the other session, whoever else calls.
+func TestDoctorTakesNobodyElse(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s := xtlstest.NewServer(t, xtlstest.Config{})
+	open := func(context.Context, *xtls.Verification) (xtls.Level, error) { return xtls.LevelServerVouched, nil }
+	client := func(name string) *xtls.Client {
+		cfg := xtlstest.ClientConfig(t, s, name)
+		cfg.Verify = open
+		return xtlstest.NewClient(t, s, name, cfg)
+	}
+	one, two, stranger := client("alice"), client("bob"), client("mallory")
+	l, err := two.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		serveProbe(ctx, l, one.LocalAddr())
+	}()
+	if _, err := stranger.Dial(ctx, two.LocalAddr(), xtls.Tunnel(benchService)); !errors.Is(err, xtls.ErrDeclined) {
+		t.Errorf("a stranger: %v, want ErrDeclined", err)
+	}
+	conn, err := one.Dial(ctx, two.LocalAddr(), xtls.Tunnel(benchService))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	<-served
+	_ = l.Close()
 }
 
 func TestOnlyLocal(t *testing.T) {
