@@ -7,9 +7,17 @@ package xtls
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"mellium.im/xmpp/jid"
+
+	"example.org/xtls/fingerprint"
 	"example.org/xtls/jingle"
+	"example.org/xtls/transport"
 )
 
 // TestPayloadBeforeFailure: a transport that has said something before it failed is heard; the
@@ -55,6 +63,37 @@ func TestTakeReplace(t *testing.T) {
 		t.Error("the initiator takes one")
 	}
 }
+
+// TestHandshakeTime: a peer that says nothing in the handshake has 20 seconds for it.
+func TestHandshakeTime(t *testing.T) {
+	for _, initiator := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			cert, err := fingerprint.NewIdentity(jid.MustParse("alba@isle.example"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			near, far := net.Pipe()
+			defer far.Close()
+			go func() { _, _ = io.Copy(io.Discard, far) }()
+			tun := &tunnel{
+				client: &Client{cfg: Config{Certificate: cert}}, ours: &security{},
+				state: State{Initiator: initiator, Draft: true}, carrier: &watched{Conn: pipe{near}},
+			}
+			tun.ctx, tun.cancel = context.WithCancelCause(t.Context())
+			start := time.Now()
+			if err := tun.secure(t.Context()); !errors.Is(err, errHandshakeTime) || time.Since(start) != handshakeTime {
+				t.Errorf("initiator %t: %v after %v", initiator, err, time.Since(start))
+			}
+			_ = near.Close()
+		})
+	}
+}
+
+// A pipe is a carrier in memory.
+type pipe struct{ net.Conn }
+
+func (pipe) Path() transport.Path { return transport.Direct }
+func (p pipe) Abort(error)        { _ = p.Close() }
 
 // TestAwait: what came before the end of the session is taken.
 func TestAwait(t *testing.T) {
