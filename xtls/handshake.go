@@ -130,6 +130,9 @@ func (t *tunnel) handshakeError(ctx context.Context, err, refused error) error {
 		return fmt.Errorf("%w: the peer refused the handshake (%v)", ErrTampered, alert.Err)
 	case errors.As(err, &alert) && alert.Op == "local error":
 		return fmt.Errorf("%w: invalid handshake (%v)", ErrTampered, alert.Err)
+	case t.extended() && !t.carrier.broken.Load():
+		// The same, where crypto/tls does not say by its type that an alert was sent.
+		return fmt.Errorf("%w: invalid handshake (%w)", ErrTampered, err)
 	default:
 		return fmt.Errorf("handshake: %w", err)
 	}

@@ -7,9 +7,11 @@ package xtls_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,6 +94,37 @@ func exchangeData(c *xtls.Conn, data []byte) ([]byte, error) {
 		}
 	})
 	return io.ReadAll(c)
+}
+
+// invalidKeyShare alters the key of ML-KEM in the first flight of TLS so that it is none.
+func invalidKeyShare() xtlstest.Tamper {
+	block := regexp.MustCompile(`(<data[^>]*>)([^<]+)(</data>)`)
+	var once atomic.Bool
+	return func(st *xtlstest.Stanza) []*xtlstest.Stanza {
+		m := block.FindSubmatch(st.XML)
+		if m == nil || once.Swap(true) {
+			return []*xtlstest.Stanza{st}
+		}
+		hello, err := base64.StdEncoding.DecodeString(string(m[2]))
+		if err != nil {
+			panic(err)
+		}
+		for i := range 6 { // coefficients of 12 bits, which must be less than 3329 (FIPS 203)
+			hello[len(hello)/2+i] = 0xff
+		}
+		altered := *st
+		altered.XML = block.ReplaceAll(st.XML, []byte("${1}"+base64.StdEncoding.EncodeToString(hello)+"${3}"))
+		return []*xtlstest.Stanza{&altered}
+	}
+}
+
+// TestInvalidKeyShare: for this crypto/tls has an error without a type. It is an alarm all the same.
+func TestInvalidKeyShare(t *testing.T) {
+	p := xtlstest.NewPair(t, xtlstest.Config{Tamper: invalidKeyShare()})
+	r := try(t, p.Alice, p.Bob)
+	if !errors.Is(r.accept, xtls.ErrTampered) || !errors.Is(r.dial, xtls.ErrTampered) && !errors.Is(r.dial, xtls.ErrPeerAlarm) {
+		t.Errorf("errors: %v\n%v\nwant ErrTampered", r.dial, r.accept)
+	}
 }
 
 // TestDishonestServer lets a server do what it can. Whatever it does, the tunnel
