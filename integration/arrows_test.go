@@ -25,7 +25,7 @@ var arrows = map[string]struct{ pkg, mod []string }{
 	"jingle/jingletest": {nil, []string{"mellium.im/xmpp", "mellium.im/xmlstream"}},
 	"transport":         {nil, []string{"mellium.im/xmpp"}},
 	"transport/ibb":     {[]string{"transport"}, []string{"mellium.im/xmpp", "mellium.im/xmlstream", "github.com/pion/logging"}},
-	"transport/s5b":     {[]string{"transport"}, []string{"mellium.im/xmpp", "github.com/pion/logging"}},
+	"transport/s5b":     {[]string{"transport"}, []string{"mellium.im/xmpp", "github.com/pion/logging", "golang.org/x/sys"}},
 	"transport/transporttest": {
 		[]string{"transport", "jingle/jingletest"},
 		[]string{"mellium.im/xmpp", "golang.org/x/net", "go.uber.org/goleak"},

@@ -67,8 +67,8 @@ func (c *Conn) CloseWrite() error {
 }
 
 // Close says goodbye, waits for what was written to leave, and ends the Jingle session.
-// That takes some seconds at most, in-band a minute if the peer goes on taking what was
-// written. An XML stream is closed before, and its end awaited. Close unblocks Read and
+// That takes some seconds at most, in-band 30 if nothing is answered, and a minute if the peer
+// goes on taking what was written; Abort ends the waiting. An XML stream is closed before, and its end awaited. Close unblocks Read and
 // Write. The second Close returns net.ErrClosed. An error means that something written
 // did not arrive; through a relay, a peer that reads nothing for 5 seconds may miss the
 // end without one, and learns it by its own error.
@@ -98,9 +98,10 @@ func (c *Conn) close(r jingle.Reason) error {
 
 // Abort ends the tunnel without a goodbye: what the peer reads then is not io.EOF
 // but [ErrLost]. It is for an application that cannot send what it promised.
-// Close is not needed after it.
+// Close is not needed after it. While Close waits, Abort has it return.
 func (c *Conn) Abort() {
 	if c.closed.Swap(true) {
+		c.t.carrier.Abort(net.ErrClosed)
 		return
 	}
 	c.t.hangUp(net.ErrClosed)

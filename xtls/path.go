@@ -116,11 +116,14 @@ func (c *Client) method(ns string, w ways) transport.Method {
 	}
 }
 
+// A Proxy is a SOCKS5 relay (XEP-0065 §6).
+type Proxy = s5b.Proxy
+
 // Proxies returns the SOCKS5 relays of the own server (XEP-0065), at most 4, in the order the server
 // names them. Nil without an error means that there is none; an error, that the server or one of its
 // services did not answer. The server is asked once, within 10 seconds, after a failure again a
 // minute later; with [Connect], unless Config.Path or Security rules relays out, right after login.
-func (c *Client) Proxies(ctx context.Context) ([]s5b.Proxy, error) {
+func (c *Client) Proxies(ctx context.Context) ([]Proxy, error) {
 	proxies, err := c.s5b.Proxies(ctx)
 	if err != nil {
 		return nil, opError("proxies", c.LocalAddr().Domain(), err)

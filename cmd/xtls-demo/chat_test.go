@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 
@@ -68,6 +69,30 @@ func TestChatInProcess(t *testing.T) {
 	}
 	if n := strings.Count(aliceErr.String(), "✓ "); n != 304 {
 		t.Errorf("%d of 304 lines are marked", n)
+	}
+}
+
+// TestReceiptIsForWhatIsShown: a line that could not be written where the user reads is not marked.
+func TestReceiptIsForWhatIsShown(t *testing.T) {
+	s := xtlstest.NewServer(t, xtlstest.Config{Accounts: scriptAccounts})
+	stderr := newWatched()
+	code := make(chan int, 1)
+	go func() {
+		code <- run(t.Context(), []string{"chat", "--jid=bob@localhost"},
+			streams{strings.NewReader(""), &failing{2, syscall.ENOSPC}, stderr}, chatEnv(t, s, t.TempDir(), scriptAccounts["bob"]))
+		stderr.end()
+	}()
+	if !stderr.await("ready bob@localhost/") {
+		t.Fatal(stderr)
+	}
+	var aliceErr bytes.Buffer
+	alice := run(t.Context(), []string{"chat", "bob@localhost", "--jid=alice@localhost"},
+		streams{strings.NewReader("1\n2\n3\n4\n"), io.Discard, &aliceErr}, chatEnv(t, s, t.TempDir(), scriptAccounts["alice"]))
+	if bob := <-code; bob != exitFailure || alice == exitOK {
+		t.Errorf("exit codes %d and %d\n%s\n%s", alice, bob, &aliceErr, stderr)
+	}
+	if n := strings.Count(aliceErr.String(), "✓ "); n > 2 || strings.Contains(aliceErr.String(), "✓ 3") {
+		t.Errorf("marked what was not shown:\n%s", &aliceErr)
 	}
 }
 

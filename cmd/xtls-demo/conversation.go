@@ -143,16 +143,16 @@ func (c *conversation) message(msg stanza.Message, t xmlstream.TokenReadEncoder)
 		return err
 	}
 	peer := c.conn.State().Peer
-	c.a.ui.event("message", "peer", peer, "id", msg.ID, "body", m.Body)
+	failed := c.a.ui.event("message", "peer", peer, "id", msg.ID, "body", m.Body)
 	for line := range strings.SplitSeq(m.Body, "\n") { // each with the name before it, so that none can pretend
-		c.a.ui.result("%s: %s", peer.Bare(), verbatim(cut(line, maxMessage)))
+		failed = errors.Join(failed, c.a.ui.result("%s: %s", peer.Bare(), verbatim(cut(line, maxMessage))))
 	}
 	c.change(func() {
 		c.heard = time.Now()
 		c.traffic.received += int64(len(m.Body))
 	})
-	if m.Request == nil || msg.ID == "" {
-		return nil
+	if failed != nil || m.Request == nil || msg.ID == "" {
+		return nil // a receipt is for what the user can read
 	}
 	received := xmlstream.Wrap(nil, xml.StartElement{
 		Name: xml.Name{Space: receipts.NS, Local: "received"},

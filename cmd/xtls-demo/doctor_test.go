@@ -15,7 +15,6 @@ import (
 	"mellium.im/xmpp/version"
 
 	"example.org/xtls/fingerprint"
-	"example.org/xtls/transport/s5b"
 	"example.org/xtls/xtls"
 	"example.org/xtls/xtls/xtlstest"
 )
@@ -24,7 +23,7 @@ import (
 func diagnosed(software string, change func(*diagnosis)) *diagnosis {
 	d := &diagnosis{
 		domain: "example.org", software: version.Query{Name: software}, configFile: "DIR/config.toml",
-		offer:  serverOffer{proxies: []s5b.Proxy{{JID: jid.MustParse("proxy.example.org"), Host: "proxy.example.org", Port: 5000}}},
+		offer:  serverOffer{proxies: []xtls.Proxy{{JID: jid.MustParse("proxy.example.org"), Host: "proxy.example.org", Port: 5000}}},
 		inBand: pathFigures{rate: 30e6, idle: 20, loaded: 40},
 		relay:  pathFigures{rate: 50e6, idle: 20, loaded: 40},
 		stanza: stanzaFigures{passed: 250 << 10, rate: 5e6, refused: 512 << 10},

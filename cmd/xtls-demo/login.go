@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 	"mellium.im/xmpp/jid"
 
-	"example.org/xtls/transport/s5b"
 	"example.org/xtls/xtls"
 )
 
@@ -78,10 +77,10 @@ func (a *app) login(ctx context.Context, name string) error {
 type serverOffer struct {
 	domain   jid.JID
 	tls      string
-	resume   bool        // XEP-0198
-	limits   bool        // XEP-0478
-	proxies  []s5b.Proxy // XEP-0065
-	proxyErr error       // why it is not known whether there are any
+	resume   bool         // XEP-0198
+	limits   bool         // XEP-0478
+	proxies  []xtls.Proxy // XEP-0065
+	proxyErr error        // why it is not known whether there are any
 }
 
 // Namespaces that servers announce.

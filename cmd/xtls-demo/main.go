@@ -44,7 +44,10 @@ func program() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
-	context.AfterFunc(ctx, stop) // the second signal ends the process at once
+	context.AfterFunc(ctx, func() {
+		signal.Ignore(syscall.SIGHUP) // a terminal that is closed sends two
+		stop()                        // another signal ends the process at once
+	})
 	return run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}, os.Getenv)
 }
 
@@ -71,8 +74,9 @@ func run(ctx context.Context, args []string, std streams, getenv func(string) st
 	run, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { cancel(errInterrupted) })()
+	out := &output{w: std.out, failed: func(err error) { cancel(err) }}
+	std.out = out
 	a := &app{streams: std, getenv: getenv, ui: newUI(std.out, std.err)}
-	a.ui.failed = func(err error) { cancel(err) }
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(run)
@@ -85,6 +89,10 @@ func run(ctx context.Context, args []string, std streams, getenv func(string) st
 		a.ui.configure(settings{json: true}, eventsOnStderr(cmd)) // the flags could not be read
 	}
 	a.ui.exit(err)
+	if lost := out.error(); err == nil && lost != nil { // of the very end
+		a.ui.exit(lost)
+		err = lost
+	}
 	return exitCode(err)
 }
 

@@ -6,9 +6,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -76,9 +74,5 @@ func (a *app) nc(ctx context.Context, name, service string) error {
 	defer std.close()
 	n, err := splice(ctx, conn, std.end(true))
 	a.tunnelClosed(conn.State(), n, err)
-	var local *localError
-	if errors.As(err, &local) && errors.Is(err, syscall.EPIPE) {
-		return &outputError{err}
-	}
 	return err
 }

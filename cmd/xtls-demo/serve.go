@@ -431,7 +431,7 @@ func (h *host) closed(conn *xtls.Conn, n traffic, err error) {
 	switch {
 	case h.once:
 		h.finish(err)
-	case err == nil, errors.Is(err, errInterrupted):
+	case err == nil, errors.Is(err, errInterrupted), outputGone(err):
 	case isAlarm(err):
 		h.a.ui.fail(err)
 	default:

@@ -85,7 +85,9 @@ func splice(ctx context.Context, t tunnelEnd, l localEnd) (traffic, error) {
 		err = up.tunnel
 	}
 	if err == nil {
+		stop := context.AfterFunc(ctx, t.Abort) // which Close may wait for
 		err = t.Close()
+		stop()
 	} else {
 		t.Abort()
 	}

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"unicode"
 )
 
@@ -33,10 +31,7 @@ type ui struct {
 
 	out, err io.Writer // standard output and error
 
-	failed func(error) // called once if standard output cannot be written; nil: nobody cares
-
 	mu     sync.Mutex
-	broken bool
 	stdout io.Writer // results for people
 	people io.Writer // what goes on, for people
 	events io.Writer // JSON
@@ -75,42 +70,22 @@ func (u *ui) detail(format string, args ...any) {
 }
 
 // result prints a line of what was asked for on standard output.
-func (u *ui) result(format string, args ...any) { u.print(u.stdout, format, args) }
+func (u *ui) result(format string, args ...any) error { return u.print(u.stdout, format, args) }
 
-func (u *ui) print(w io.Writer, format string, args []any) {
+func (u *ui) print(w io.Writer, format string, args []any) error {
 	line := fmt.Sprintf(format, safe(args)...) + "\n"
-	u.write(w, []byte(line))
+	return u.write(w, []byte(line))
 }
 
-// write writes a line. One that was asked for and cannot be written ends the run; of what people are
-// told nobody is left to tell.
-func (u *ui) write(w io.Writer, line []byte) {
+// write writes a line. That people cannot be told what goes on is no error: nobody is left to tell.
+func (u *ui) write(w io.Writer, line []byte) error {
 	u.mu.Lock()
-	_, err := w.Write(line)
-	first := err != nil && w == u.out && !u.broken
-	u.broken = u.broken || first
-	u.mu.Unlock()
-	if first && u.failed != nil {
-		u.failed(&outputError{err})
+	defer u.mu.Unlock()
+	if _, err := w.Write(line); w != u.err {
+		return err
 	}
+	return nil
 }
-
-// An outputError is that standard output cannot be written. It is a context.Canceled, as an
-// interruption is.
-type outputError struct{ err error }
-
-// outputGone reports whether it is that nobody reads standard output any more.
-func outputGone(err error) bool {
-	var output *outputError
-	return errors.As(err, &output) && errors.Is(err, syscall.EPIPE)
-}
-
-func (e *outputError) Error() string {
-	return fmt.Sprintf("writing standard output: %v", e.err)
-}
-
-func (e *outputError) Is(target error) bool { return target == context.Canceled }
-func (e *outputError) Unwrap() error        { return e.err }
 
 // safe returns args with all text in it printable.
 func safe(args []any) []any {
@@ -155,15 +130,15 @@ func cut(s string, most int) string {
 }
 
 // event tells programs what happened: names and values in turn.
-func (u *ui) event(ev string, fields ...any) {
+func (u *ui) event(ev string, fields ...any) error {
 	if !u.jsonMode {
-		return
+		return nil
 	}
 	line := appendField([]byte{'{'}, "ev", ev)
 	for i := 0; i+1 < len(fields); i += 2 {
 		line = appendField(append(line, ','), fields[i].(string), fields[i+1])
 	}
-	u.write(u.events, append(line, '}', '\n'))
+	return u.write(u.events, append(line, '}', '\n'))
 }
 
 func appendField(line []byte, name string, value any) []byte {

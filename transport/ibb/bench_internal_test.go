@@ -113,7 +113,7 @@ func BenchmarkSend(b *testing.B) {
 	c.readable.L, c.writable.L, c.work.L = &c.mu, &c.mu, &c.mu
 	c.out = sender{size: DefaultSendBuffer, proven: startChunk, ctl: newController(DefaultBlockSize, sessionBlocks, DefaultSendBuffer, false)}
 	payload := make([]byte, DefaultBlockSize)
-	c.out.write(payload) // a queue that runs empty frees its memory
+	c.out.write(payload, false) // a queue that runs empty frees its memory
 	b.SetBytes(DefaultBlockSize)
 	b.ReportAllocs()
 	for b.Loop() {

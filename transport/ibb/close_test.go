@@ -385,10 +385,10 @@ func TestSpare(t *testing.T) {
 		if _, err := a.Write(make([]byte, 8<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal(err)
 		}
-		for _, want := range []int{24, 24, 16} { // and then no more
+		for _, w := range []struct{ octets, want int }{{100, 0}, {24, 24}, {24, 24}, {24, 16}} { // and then no more
 			a.SetWriteDeadline(time.Now().Add(time.Second))
-			if n, err := a.Write(make([]byte, 24)); n != want || (err == nil) != (want == 24) {
-				t.Errorf("Write = %d, %v, want %d", n, err, want)
+			if n, err := a.Write(make([]byte, w.octets)); n != w.want || (err == nil) != (n == w.octets) {
+				t.Errorf("Write of %d = %d, %v, want %d", w.octets, n, err, w.want)
 			}
 		}
 		r.a.Release()

@@ -160,6 +160,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	if c.messages && len(b) > c.blockSize {
 		return 0, fmt.Errorf("%w: %d octets, block-size is %d", ErrMessageTooLong, len(b), c.blockSize)
 	}
+	urgent := len(b) <= spare && c.writeDeadline.timer != nil
 	for n := 0; ; {
 		switch {
 		case c.closed:
@@ -171,7 +172,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 		case n == len(b):
 			return n, nil
 		}
-		if k := c.out.write(b[n:]); k > 0 {
+		if k := c.out.write(b[n:], urgent); k > 0 {
 			n += k
 			c.work.Broadcast()
 			if n == len(b) {

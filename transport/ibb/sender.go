@@ -71,13 +71,14 @@ func (s *sender) span(b block) int {
 	return b.n
 }
 
-// spare is room behind a full queue for what is so small, in octets: the close_notify of TLS
-// (RFC 8446 §6.1), for which crypto/tls waits 5 seconds, while under a server's limit a block takes
-// longer.
+// spare is room behind a full queue, in octets, for what is small and has a deadline: the close_notify
+// of TLS (RFC 8446 §6.1), for which crypto/tls sets one of 5 seconds, while under a server's limit a
+// block takes longer.
 const spare = 64
 
-// write queues as much of b as there is room for, or the whole message or nothing.
-func (s *sender) write(b []byte) int {
+// write queues as much of b as there is room for, or the whole message or nothing. urgent may have
+// the spare room.
+func (s *sender) write(b []byte, urgent bool) int {
 	if s.messages {
 		if s.q.len() > 0 && s.q.len()+lengthSize+len(b) > s.most() {
 			return 0
@@ -86,7 +87,7 @@ func (s *sender) write(b []byte) int {
 		return len(b)
 	}
 	room := s.most() - s.q.len()
-	if len(b) <= spare {
+	if urgent {
 		room += spare
 	}
 	b = b[:min(len(b), max(0, room))]

@@ -14,7 +14,7 @@ import (
 func TestUnprovenSizeTravelsAlone(t *testing.T) {
 	const size = 8192
 	s := sender{size: 100 * size, proven: size / 2, ctl: fixedController(size, 5)}
-	s.write(make([]byte, 20*size))
+	s.write(make([]byte, 20*size), false)
 	sendAll := func() (blocks int) {
 		for {
 			d, ok := s.next(0, false)
@@ -45,7 +45,7 @@ func TestTrialBeyondCredit(t *testing.T) {
 	}
 	now, rtt := time.Duration(0), 20*time.Millisecond
 	for range 50 { // round trips in which the peer takes everything
-		s.write(make([]byte, DefaultSendBuffer))
+		s.write(make([]byte, DefaultSendBuffer), false)
 		for {
 			d, ok := s.next(now, false)
 			if !ok {

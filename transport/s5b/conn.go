@@ -59,7 +59,7 @@ var _ transport.Conn = (*carrier)(nil)
 // newCarrier makes a carrier of a connected socket.
 func (t *Transport) newCarrier(tcp *net.TCPConn, path transport.Path) (*carrier, error) {
 	c := &carrier{t: t, tcp: tcp, path: path}
-	// What the system refuses here costs speed only.
+	// What the system refuses here costs speed, and the time until a dead path is noticed.
 	_ = tcp.SetNoDelay(true)
 	_ = tcp.SetKeepAliveConfig(keepAlive)
 	limitNotSent(tcp)

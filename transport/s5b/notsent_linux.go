@@ -6,11 +6,9 @@ package s5b
 
 import (
 	"net"
-	"syscall"
-)
 
-// tcpNotSentLowat is TCP_NOTSENT_LOWAT of Linux, on every architecture.
-const tcpNotSentLowat = 25
+	"golang.org/x/sys/unix"
+)
 
 // limitNotSent makes a Write wait while the kernel holds more than notSent octets that were not
 // sent. Without it small writes wait behind megabytes. A kernel that refuses only is slower.
@@ -20,6 +18,6 @@ func limitNotSent(c *net.TCPConn) {
 		return
 	}
 	_ = raw.Control(func(fd uintptr) {
-		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotSentLowat, notSent)
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent)
 	})
 }

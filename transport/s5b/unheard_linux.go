@@ -12,9 +12,9 @@ import (
 )
 
 // unheard returns how long ago the last acknowledgement, or anything else, came from the other end,
-// if octets are under way on c that were not acknowledged, and 0 if none are. On a path that lives
-// there is one every keepAlive.Idle at least. What waits since the other end has no room for it is not
-// under way.
+// if octets are under way on c that were sent again since, and 0 otherwise. On a path that lives there
+// is one every keepAlive.Idle at least. What the other end has no room for waits here, or is sent again
+// and again where it has taken room back; it answers each time, and that does not count as sent again.
 func unheard(c *net.TCPConn) time.Duration {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -23,7 +23,7 @@ func unheard(c *net.TCPConn) time.Duration {
 	var silence time.Duration
 	_ = raw.Control(func(fd uintptr) { // fails if c is closed
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		if err != nil || info.Unacked == 0 {
+		if err != nil || info.Unacked == 0 || info.Retransmits == 0 {
 			return
 		}
 		silence = time.Duration(min(info.Last_ack_recv, info.Last_data_recv)) * time.Millisecond

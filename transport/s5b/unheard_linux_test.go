@@ -75,6 +75,28 @@ func TestUnheard(t *testing.T) {
 	until("a dead path", func(d time.Duration) bool { return d > 300*time.Millisecond })
 }
 
+// TestUnheardShrunk: a peer that takes room back and reads nothing lives: it answers whatever is sent again.
+func TestUnheardShrunk(t *testing.T) {
+	t.Parallel()
+	c, _, y := newDirect(t)
+	if err := y.SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	var err error
+	for err == nil { // until nothing fits
+		_, err = c.Write(make([]byte, 8192))
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if d := c.Unheard(); d > 500*time.Millisecond {
+			t.Fatalf("unheard for %v", d)
+		}
+	}
+}
+
 // deafen drops whatever comes to a socket: its filter, a classic BPF program, keeps 0 octets of each
 // segment.
 func deafen(t *testing.T, fd int) {

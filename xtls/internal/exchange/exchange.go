@@ -15,11 +15,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -39,9 +39,6 @@ const (
 	// MaxPending bounds the requests that wait for answers; ejabberd ends a session
 	// at about five times as many unanswered stanzas.
 	MaxPending = 1000
-
-	// idSecret is how many characters of 5 bits nobody can guess of an id.
-	idSecret = 16
 )
 
 // ErrNoAnswer means that AnswerTime passed without an answer.
@@ -59,11 +56,8 @@ type Exchange struct {
 	log logging.LeveledLogger
 	out Output // nil on a session of the caller's
 
-	ids string // how those of requests begin, which nobody can guess; a number follows
-
 	mu      sync.Mutex // protects the fields below
-	last    uint64     // number given to a request
-	pending map[uint64]*request
+	pending map[requestID]*request
 	oldest  *request // of pending, whose time ends first
 	newest  *request
 	timer   *time.Timer // runs expire; nil before the first request
@@ -74,12 +68,18 @@ type Exchange struct {
 
 // A request waits for its answer. Its memory is used again, so it is read under the lock only.
 type request struct {
-	num          uint64
+	id           requestID
 	to           jid.JID
 	done         func(xml.TokenReader, error)
 	due          time.Time
 	older, newer *request
 }
+
+// A requestID is what nobody can guess; the zero value is none. In stanzas it is in hexadecimal digits.
+type requestID [10]byte
+
+// idLength is how many characters that are.
+const idLength = 2 * len(requestID{})
 
 // requests holds memory for requests.
 var requests = sync.Pool{New: func() any { return new(request) }}
@@ -103,7 +103,7 @@ type Output interface {
 // installed where s is served, and Close be called when s has ended. Below s is out,
 // which may be nil.
 func New(s *xmpp.Session, log logging.LeveledLogger, out Output) *Exchange {
-	return &Exchange{s: s, log: log, out: out, ids: rand.Text()[:idSecret], pending: make(map[uint64]*request)}
+	return &Exchange{s: s, log: log, out: out, pending: make(map[requestID]*request)}
 }
 
 // LocalAddr is the full JID of the session.
@@ -117,14 +117,14 @@ func (x *Exchange) Request(ctx context.Context, typ stanza.IQType, to jid.JID, p
 		err    error
 	}
 	got := make(chan answer, 1)
-	num := x.start(typ, to, payload, func(reply xml.TokenReader, err error) {
+	id := x.start(typ, to, payload, func(reply xml.TokenReader, err error) {
 		var a answer
 		if a.err = err; err == nil {
 			a.tokens, a.err = copyTokens(reply)
 		}
 		got <- a
 	})
-	defer context.AfterFunc(ctx, func() { x.resolve(num, nil, context.Cause(ctx)) })()
+	defer context.AfterFunc(ctx, func() { x.resolve(id, nil, context.Cause(ctx)) })()
 	a := <-got // the first of both
 	return tokenReader(a.tokens), a.err
 }
@@ -136,8 +136,10 @@ func (x *Exchange) Go(typ stanza.IQType, to jid.JID, payload []byte, done func(x
 	x.start(typ, to, payload, done)
 }
 
-// start is Go; it returns the number of the request, 0 if it was not sent.
-func (x *Exchange) start(typ stanza.IQType, to jid.JID, payload []byte, done func(xml.TokenReader, error)) (num uint64) {
+// start is Go; it returns the id of the request, the zero one if it was not sent.
+func (x *Exchange) start(typ stanza.IQType, to jid.JID, payload []byte, done func(xml.TokenReader, error)) (id requestID) {
+	r := requests.Get().(*request)
+	_, _ = rand.Read(r.id[:]) // does not fail
 	x.mu.Lock()
 	err := x.err
 	if err == nil && (len(x.pending) >= MaxPending || x.out != nil && x.out.Full()) {
@@ -145,32 +147,32 @@ func (x *Exchange) start(typ stanza.IQType, to jid.JID, payload []byte, done fun
 	}
 	var escaped []byte
 	if err == nil {
-		num = x.addLocked(to, done)
+		id = r.id
+		x.addLocked(r, to, done)
 		escaped = x.escapeLocked(to)
 	}
 	x.mu.Unlock()
 	if err != nil {
+		requests.Put(r)
 		done(nil, err)
-		return 0
+		return requestID{}
 	}
-	if err := x.request(typ, escaped, num, payload); err != nil {
-		x.resolve(num, nil, fmt.Errorf("the XMPP session cannot be written: %w", err))
+	if err := x.request(typ, escaped, id, payload); err != nil {
+		x.resolve(id, nil, fmt.Errorf("the XMPP session cannot be written: %w", err))
 	}
-	return num
+	return id
 }
 
-// addLocked notes a request and returns its number.
-func (x *Exchange) addLocked(to jid.JID, done func(xml.TokenReader, error)) uint64 {
-	x.last++
-	r := requests.Get().(*request)
-	*r = request{num: x.last, to: to, done: done, due: time.Now().Add(AnswerTime), older: x.newest}
+// addLocked notes a request, which has its id.
+func (x *Exchange) addLocked(r *request, to jid.JID, done func(xml.TokenReader, error)) {
+	*r = request{id: r.id, to: to, done: done, due: time.Now().Add(AnswerTime), older: x.newest}
 	if x.newest != nil {
 		x.newest.newer = r
 	} else {
 		x.oldest = r
 	}
 	x.newest = r
-	x.pending[r.num] = r
+	x.pending[r.id] = r
 	switch {
 	case x.timer == nil:
 		x.timer = time.AfterFunc(AnswerTime, x.expire)
@@ -178,12 +180,11 @@ func (x *Exchange) addLocked(to jid.JID, done func(xml.TokenReader, error)) uint
 		x.timer.Reset(AnswerTime)
 	}
 	x.armed = true
-	return r.num
 }
 
 // removeLocked forgets a request and returns whom to tell.
 func (x *Exchange) removeLocked(r *request) (done func(xml.TokenReader, error)) {
-	delete(x.pending, r.num)
+	delete(x.pending, r.id)
 	if r.older != nil {
 		r.older.newer = r.newer
 	} else {
@@ -231,10 +232,10 @@ func (x *Exchange) escapeLocked(to jid.JID) []byte {
 var bulk = []byte("<data ")
 
 // request writes one request.
-func (x *Exchange) request(typ stanza.IQType, to []byte, num uint64, payload []byte) error {
+func (x *Exchange) request(typ stanza.IQType, to []byte, id requestID, payload []byte) error {
 	buf := stanzas.Get().(*[]byte)
 	defer stanzas.Put(buf)
-	*buf = x.appendIQ((*buf)[:0], typ, to, num, payload)
+	*buf = appendIQ((*buf)[:0], typ, to, id, payload)
 	if x.out != nil && bytes.HasPrefix(payload, bulk) {
 		return x.out.WriteBulk(*buf)
 	}
@@ -248,12 +249,11 @@ var stanzas = sync.Pool{New: func() any { return new([]byte) }}
 func (x *Exchange) Send(stanza []byte) error { return x.write(stanza) }
 
 // appendIQ appends a request.
-func (x *Exchange) appendIQ(b []byte, typ stanza.IQType, to []byte, num uint64, payload []byte) []byte {
+func appendIQ(b []byte, typ stanza.IQType, to []byte, id requestID, payload []byte) []byte {
 	b = append(b, `<iq xmlns="jabber:client" type="`...)
 	b = append(b, typ...)
 	b = append(b, `" id="`...)
-	b = append(b, x.ids...)
-	b = strconv.AppendUint(b, num, 10)
+	b = hex.AppendEncode(b, id[:])
 	if len(to) > 0 {
 		b = append(b, `" to="`...)
 		b = append(b, to...)
@@ -284,24 +284,24 @@ func (x *Exchange) write(stanza []byte) error {
 	return errors.Join(err, w.Close())
 }
 
-// numberOf returns the number in the id of one of our requests, 0 if it is none.
-func numberOf[ID string | []byte](x *Exchange, id ID) uint64 {
-	n := len(x.ids)
-	if len(id) <= n || string(id[:n]) != x.ids {
-		return 0
+// parseID returns the id of one of our requests; the zero one if it cannot be one.
+func parseID[ID string | []byte](text ID) (id requestID) {
+	if len(text) != idLength {
+		return requestID{}
 	}
-	num, err := strconv.ParseUint(string(id[n:]), 10, 64)
-	if err != nil {
-		return 0
+	var digits [idLength]byte
+	copy(digits[:], text)
+	if _, err := hex.Decode(id[:], digits[:]); err != nil {
+		return requestID{}
 	}
-	return num
+	return id
 }
 
-// resolve ends the request num, if it is still pending.
-func (x *Exchange) resolve(num uint64, reply xml.TokenReader, err error) {
+// resolve ends a request, if it is still pending.
+func (x *Exchange) resolve(id requestID, reply xml.TokenReader, err error) {
 	var done func(xml.TokenReader, error)
 	x.mu.Lock()
-	if r := x.pending[num]; r != nil {
+	if r := x.pending[id]; r != nil {
 		done = x.removeLocked(r)
 	}
 	x.mu.Unlock()
@@ -310,11 +310,11 @@ func (x *Exchange) resolve(num uint64, reply xml.TokenReader, err error) {
 	}
 }
 
-// asked returns to whom the request num went, if it is pending.
-func (x *Exchange) asked(num uint64) (to jid.JID, pending bool) {
+// asked returns to whom a request went, if it is pending.
+func (x *Exchange) asked(id requestID) (to jid.JID, pending bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if r := x.pending[num]; r != nil {
+	if r := x.pending[id]; r != nil {
 		return r.to, true
 	}
 	return jid.JID{}, false
@@ -352,8 +352,8 @@ func (x *Exchange) Handle() mux.Option {
 // HandleIQ matches one answer. An answer that nobody waits for, or that comes
 // from somebody else than was asked, is dropped: an id alone proves nothing.
 func (x *Exchange) HandleIQ(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
-	num := numberOf(x, iq.ID)
-	to, pending := x.asked(num)
+	id := parseID(iq.ID)
+	to, pending := x.asked(id)
 	if !pending {
 		return nil
 	}
@@ -366,21 +366,21 @@ func (x *Exchange) HandleIQ(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *x
 		reply = xmlstream.MultiReader(xmlstream.Token(*start), t)
 	}
 	if iq.Type == stanza.ErrorIQ {
-		x.resolve(num, nil, errorOf(reply))
+		x.resolve(id, nil, errorOf(reply))
 		return nil
 	}
-	x.resolve(num, reply, nil)
+	x.resolve(id, reply, nil)
 	return nil
 }
 
 // Answered is HandleIQ for a result that was read by other means. It returns false,
 // and has done nothing, if nobody waits for it.
-func (x *Exchange) Answered(id []byte, from jid.JID, reply xml.TokenReader) bool {
-	num := numberOf(x, id)
-	if to, pending := x.asked(num); !pending || !x.sameSender(to, from) {
+func (x *Exchange) Answered(text []byte, from jid.JID, reply xml.TokenReader) bool {
+	id := parseID(text)
+	if to, pending := x.asked(id); !pending || !x.sameSender(to, from) {
 		return false
 	}
-	x.resolve(num, reply, nil)
+	x.resolve(id, reply, nil)
 	return true
 }
 

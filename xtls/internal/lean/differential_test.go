@@ -234,7 +234,7 @@ func run(t *testing.T, in string, taken *int) (o outcome) {
 }
 
 // ownID is a random id of ours: of a request, or where the library needs one.
-var ownID = regexp.MustCompile(`id="([A-Z2-7]{16}[0-9]+|[0-9a-f]{16})"`)
+var ownID = regexp.MustCompile(`id="([0-9a-f]{20}|[0-9a-f]{16})"`)
 
 // A counter counts what was intercepted.
 type counter struct {
