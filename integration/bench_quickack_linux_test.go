@@ -18,11 +18,18 @@ import (
 // BenchmarkQuickAck compares sessions that acknowledge TCP segments at once, which are
 // those of xtls.Connect, with sessions of the caller's own on a connection as Go makes
 // it: the time of a login and of a dial, the rate in blocks of 4096 and of 16384, and that of
-// the raw sender with one block of 8192 in flight.
+// the raw sender with one block of 8192 in flight; the last also on loopback.
 // Prosody is at the far end of a link with an MTU of 1500.
 //
 //	go test ./integration -run '^$' -bench QuickAck -benchtime 1x -timeout 10m
 func BenchmarkQuickAck(b *testing.B) {
+	b.Run("loopback", func(b *testing.B) { // its MTU is 65536
+		p := startProsody(b, prosodyOptions{})
+		plain, quick := newRawPair(b, p, "alice", "bob", 0, false), newRawPair(b, p, "alice", "bob", 0, true)
+		for b.Loop() {
+			compete(b, benchRounds, directTrial(), plain.contender(8192, 1).contender, quick.contender(8192, 1).contender).report(b)
+		}
+	})
 	for _, rtt := range []time.Duration{0, 20 * time.Millisecond} {
 		b.Run("rtt="+rtt.String(), func(b *testing.B) {
 			p := startProsody(b, prosodyOptions{
