@@ -101,7 +101,7 @@ func (c *Conn) close(r jingle.Reason) error {
 // Close is not needed after it. While Close waits, Abort has it return.
 func (c *Conn) Abort() {
 	if c.closed.Swap(true) {
-		c.t.carrier.Abort(net.ErrClosed)
+		c.t.carrier.Abort(errGivenUp)
 		return
 	}
 	c.t.hangUp(net.ErrClosed)

@@ -47,6 +47,9 @@ var errPeerDone = fmt.Errorf("%w: the peer ended the session", ErrLost)
 // before, and perhaps an end of it, may still be on its way.
 var errPeerBroke = fmt.Errorf("%w: the peer broke it off", ErrLost)
 
+// errGivenUp: Abort ended a Close that waited.
+var errGivenUp = fmt.Errorf("%w: this end gave it up", ErrLost)
+
 // errNoSecurity: there was no encryption in the answer. Nobody accepts our
 // application without, so a server has left it out.
 var errNoSecurity = errors.New("the answer leaves out the encryption")

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -470,5 +471,31 @@ func TestConfig(t *testing.T) {
 			c.Close()
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// TestAbortEndsClose: Close of a tunnel whose peer does not answer any more waits no longer than its user.
+func TestAbortEndsClose(t *testing.T) {
+	var silent atomic.Bool
+	p := xtlstest.NewPair(t, xtlstest.Config{Tamper: func(st *xtlstest.Stanza) []*xtlstest.Stanza {
+		if silent.Load() && st.From.Localpart() == "bob" {
+			return nil
+		}
+		return []*xtlstest.Stanza{st}
+	}})
+	a, _ := xtlstest.Tunnel(t, p.Alice, p.Bob)
+	silent.Store(true)
+	if _, err := a.Write([]byte("lost")); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- a.Close() }()
+	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) { // so Close has begun
+		t.Fatal(err)
+	}
+	start := time.Now()
+	a.Abort()
+	if err := <-closed; err == nil || time.Since(start) > 12*time.Second {
+		t.Errorf("Close = %v, %v after Abort", err, time.Since(start))
 	}
 }
