@@ -67,11 +67,12 @@ func (c *Conn) CloseWrite() error {
 }
 
 // Close says goodbye, waits for what was written to leave, and ends the Jingle session.
-// That takes some seconds at most, in-band 30 if nothing is answered, and a minute if the peer
-// goes on taking what was written; Abort ends the waiting. An XML stream is closed before, and its end awaited. Close unblocks Read and
-// Write. The second Close returns net.ErrClosed. An error means that something written
-// did not arrive; through a relay, a peer that reads nothing for 5 seconds may miss the
-// end without one, and learns it by its own error.
+// That takes some seconds at most, in-band 30 if nothing is answered, and a minute if the
+// peer goes on taking what was written; Abort ends the waiting. An XML stream is closed
+// before, and its end awaited. Close unblocks Read and Write. The second Close returns
+// net.ErrClosed. An error means that something written did not arrive; through a relay, a
+// peer that reads nothing for 5 seconds may miss the end without one, and learns it by its
+// own error.
 func (c *Conn) Close() error { return c.close(jingle.ReasonSuccess) }
 
 // close is Close; the peer is told the reason.

@@ -287,7 +287,7 @@ func verificationHint(err error) string {
 	case errors.Is(err, xtls.ErrOtherMethod):
 		return "nothing was decided; agree on one method with the peer's user, then: " + verifyAgain(err) + " --method sas, or --method password, or --method code, which one shows and the other types"
 	case errors.Is(err, xtls.ErrNotCompared):
-		return "the peer's user took your key without comparing, or knows it; nothing was sent; agree to compare, then: " + verifyAgain(err)
+		return "the peer's user does not compare: gave up, or took your key without, or knows it; nothing was sent; agree to compare, then: " + verifyAgain(err)
 	case errors.Is(err, xtls.ErrInterrupted):
 		return "the peer is not verified, and the attempt is counted; call its user, then: " + verifyAgain(err)
 	default:
@@ -332,7 +332,7 @@ func alarmHint(err error) string {
 		word := shellWord(other.Other.String())
 		return fmt.Sprintf("a key belongs to one address; only if you know why %s lost it, type: xtls-demo peers forget %s", word, word)
 	case errors.Is(err, xtls.ErrPeerAlarm):
-		return "if your key is new (xtls-demo id), the peer knows your old one: tell its user by another way than XMPP, who types: xtls-demo peers forget YOUR-JID; if it is not, somebody is in the middle: try over another server"
+		return "if your key is new (xtls-demo id), the peer knows your old one: tell its user by another way than XMPP, who types: xtls-demo peers forget YOUR-JID; if it is not, somebody may be in the middle: try over another server"
 	default:
 		return "nothing that arrived this way was handed out; try over another server, and tell the peer by another way than XMPP"
 	}

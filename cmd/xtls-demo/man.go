@@ -154,7 +154,7 @@ codes or passwords differ
   7   the peer declined
   8   timed out
   9   the tunnel or the connection to the server was lost
-  130 interrupted`
+  130 interrupted (Ctrl-C, SIGTERM, a terminal that was closed)`
 
 const eventsText = `With --json each event is one JSON object in a line, on standard error if standard
 output carries data (nc, serve --stdio), else on standard output. Each has a field

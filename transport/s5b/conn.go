@@ -32,8 +32,8 @@ const (
 	notSent = 128 << 10
 )
 
-// keepAlive finds out within 30 seconds that the other end has gone while nothing is sent
-// (RFC 9293 §3.8.4). While something is, Unheard does, for which it asks every 10 seconds.
+// keepAlive finds out in about 30 seconds that the other end has gone while nothing is under way
+// (RFC 9293 §3.8.4). While something is, Unheard does.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4}
 
 var past = time.Unix(1, 0)
